@@ -1,0 +1,27 @@
+/** A property test: it must hold for arbitrary values of a schema. A failure prints the seed that repeats it. */
+import { Arbitrary, Effect, type Schema } from "effect"
+import { assert, it } from "vitest"
+
+export const property = <A>(
+  name: string,
+  schema: Schema.Codec<A, unknown>,
+  holds: (value: A) => void | Promise<void>,
+  options: { readonly runs?: number; readonly seed?: number } = {}
+) =>
+  it(name, async () => {
+    const result = await Effect.runPromise(
+      Arbitrary.checkEffect(
+        Arbitrary.schema(schema),
+        (value) =>
+          Effect.promise(async () => {
+            await holds(value)
+            return true
+          }),
+        {
+          ...(options.runs === undefined ? {} : { numRuns: options.runs }),
+          ...(options.seed === undefined ? {} : { seed: options.seed })
+        } as never
+      )
+    )
+    assert.isUndefined(Arbitrary.formatCheckFailure(result))
+  })
