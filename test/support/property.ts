@@ -18,9 +18,9 @@ export const property = <A>(
             return true
           }),
         {
-          ...(options.runs === undefined ? {} : { numRuns: options.runs }),
+          ...(options.runs === undefined ? {} : { runs: options.runs }),
           ...(options.seed === undefined ? {} : { seed: options.seed })
-        } as never
+        }
       )
     )
     assert.isUndefined(Arbitrary.formatCheckFailure(result))

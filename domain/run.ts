@@ -1,0 +1,402 @@
+/** A run: one execution of a flow version for one tenant, from its start to its outcome, step by step. */
+import { Result, Schema } from "effect"
+import { ContentRef } from "./content.ts"
+import type { Aggregate } from "./decider.ts"
+import { eventFamily } from "./event-family.ts"
+import { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId, StepId } from "./ids.ts"
+
+/** What repeating a step's call would do (R11): nothing, nothing under one key, something a probe can find, or harm. */
+export type Effectiveness = typeof Effectiveness.Type
+export const Effectiveness = Schema.Literals(["safe", "idempotent", "verifiable", "unsafe"])
+
+/** What kind of failure it is, and so what happens next (R15). The message is ours and safe to show; content is sealed apart. */
+export type StepError = typeof StepError.Type
+export const StepError = Schema.Struct({
+  kind: Schema.Literals(["transient", "permanent", "credentials", "bug", "unknown-outcome"]),
+  /** Stable and machine-readable, such as `http-503`, `timeout`, `expression`. */
+  code: Schema.String,
+  /** HTTP status of the vendor's answer, when there was one. */
+  status: Schema.optionalKey(Schema.Int),
+  message: Schema.String,
+  /** What the vendor said, or the cause chain, sealed. */
+  detail: Schema.optionalKey(ContentRef)
+})
+
+export const StepKind = Schema.Literals(["transform", "action"])
+const runStarted = {
+  runId: RunId,
+  flowId: FlowId,
+  version: Schema.Int,
+  purpose: Schema.Literals(["route", "rerun"]),
+  deliveryId: DeliveryId,
+  trigger: ContentRef,
+  /** The connection of the event that set it off, where there is one. */
+  connectionId: Schema.optionalKey(ConnectionId),
+  steps: Schema.Array(Schema.Struct({ id: StepId, kind: StepKind })),
+  /** The run that this one repeats. */
+  causedBy: Schema.optionalKey(RunId)
+}
+const stepStarted = {
+  step: StepId,
+  /** From 1, over the life of the run. */
+  attempt: Schema.Int,
+  /** Part of the idempotency key; rises only after a recorded definitive failure (R12). */
+  generation: Schema.Int,
+  effect: Effectiveness,
+  connectionId: Schema.optionalKey(ConnectionId),
+  input: Schema.optionalKey(ContentRef),
+  request: Schema.optionalKey(ContentRef),
+  /** Epoch milliseconds after which this attempt does not send any more; recovery waits for it and the timeout (R11). */
+  sendBy: Schema.Int,
+  timeoutMillis: Schema.Int
+}
+const stepSucceeded = {
+  step: StepId,
+  attempt: Schema.Int,
+  input: Schema.optionalKey(ContentRef),
+  output: Schema.optionalKey(ContentRef),
+  durationMillis: Schema.Finite,
+  status: Schema.optionalKey(Schema.Int)
+}
+const stepFailed = {
+  step: StepId,
+  attempt: Schema.Int,
+  input: Schema.optionalKey(ContentRef),
+  error: StepError,
+  durationMillis: Schema.Finite,
+  /** Epoch milliseconds of the next attempt; absent: no further one. */
+  retryAt: Schema.optionalKey(Schema.Int),
+  /** The vendor has surely answered or surely not been reached: the effect did not happen under this key. */
+  definitive: Schema.Boolean,
+  /** The flow says to go on without this step's output. */
+  continued: Schema.Boolean
+}
+
+export type RunCommand = typeof RunCommand.Type
+export const RunCommand = Schema.TaggedUnion({
+  StartRun: runStarted,
+  /** Found open and in nobody's hands: recorded before anything is tried again (R14). */
+  ResumeRun: {},
+  StartStep: stepStarted,
+  SucceedStep: stepSucceeded,
+  FailStep: stepFailed,
+  /** A started call without outcome that must not be repeated: a person decides. */
+  AskForDecision: { step: StepId, attempt: Schema.Int },
+  DecideStep: { step: StepId, decision: Schema.Literals(["succeeded", "repeat", "failed"]), output: Schema.optionalKey(ContentRef) },
+  ParkRun: { step: StepId, connectorId: ConnectorId, since: Schema.Int, until: Schema.Int },
+  ReleaseRun: {},
+  FinishRun: {},
+  FailRun: { step: Schema.optionalKey(StepId), error: StepError },
+  CancelRun: { reason: Schema.optionalKey(Schema.String) },
+  /** Goes on from the failed steps: what succeeded is kept. */
+  RetryRun: {},
+  QuarantineRun: { reason: Schema.String }
+})
+
+export type RunEvent = typeof RunEvent.Type
+export const RunEvent = Schema.TaggedUnion({
+  RunStarted: runStarted,
+  RunResumed: { times: Schema.Int },
+  StepStarted: stepStarted,
+  StepSucceeded: stepSucceeded,
+  StepFailed: stepFailed,
+  DecisionRequested: { step: StepId, attempt: Schema.Int },
+  StepDecided: {
+    step: StepId,
+    decision: Schema.Literals(["succeeded", "repeat", "failed"]),
+    output: Schema.optionalKey(ContentRef)
+  },
+  /** `until`: when it looks for the connection again by itself. */
+  RunParked: { step: StepId, connectorId: ConnectorId, since: Schema.Int, until: Schema.Int },
+  RunReleased: {},
+  RunSucceeded: { durationMillis: Schema.optionalKey(Schema.Finite) },
+  RunFailed: { step: Schema.optionalKey(StepId), error: StepError },
+  RunCancelled: { reason: Schema.optionalKey(Schema.String) },
+  RunRetried: { steps: Schema.Array(StepId) },
+  RunQuarantined: { reason: Schema.String }
+})
+const cases = RunEvent.cases
+
+export type StepStatus = "pending" | "started" | "retrying" | "succeeded" | "failed" | "continued" | "undecided"
+export interface StepState {
+  readonly status: StepStatus
+  readonly attempt: number
+  readonly generation: number
+  /** The last failure was definitive: a new attempt after a retry takes a new key. */
+  readonly definitive: boolean
+  readonly output: ContentRef | null
+  readonly retryAt: number | null
+  readonly effect: Effectiveness | null
+  /** Attempts since the run was started or retried: what the retry policy counts. */
+  readonly tries: number
+  /** Of a started attempt: epoch milliseconds until which its outcome may still come. */
+  readonly openUntil: number | null
+}
+
+export type RunStatus =
+  | "absent"
+  | "running"
+  | "waiting"
+  | "parked"
+  | "needs-decision"
+  | "succeeded"
+  | "failed"
+  | "cancelled"
+  | "quarantined"
+export interface Run {
+  readonly status: RunStatus
+  readonly started: Omit<typeof RunEvent.cases.RunStarted.Type, "_tag"> | null
+  readonly steps: Readonly<Record<string, StepState>>
+  /** Resumptions since the last recorded outcome. */
+  readonly resumes: number
+  readonly parked: { readonly step: StepId; readonly connectorId: ConnectorId; readonly until: number } | null
+  /** Epoch milliseconds since when it has waited for a connection, also between two looks; null once a step went on. */
+  readonly parkedSince: number | null
+}
+
+/** Resumptions without an outcome in between before the run is quarantined (R14). */
+export const resumesMax = 3
+
+export class RunNotFound extends Schema.TaggedError<RunNotFound>()("RunNotFound", { runId: Schema.String }) {
+  override get message() {
+    return `There is no run ${this.runId} for this tenant. It may have been retired by the retention policy. Check the id.`
+  }
+}
+export class RunNotInState extends Schema.TaggedError<RunNotInState>()("RunNotInState", {
+  wanted: Schema.String,
+  status: Schema.String
+}) {
+  override get message() {
+    return `The run is ${this.status}, so it cannot ${this.wanted}. Nothing was changed.`
+  }
+}
+/** Somebody else has this step in hand, or it is further on already: whoever reads this does not act (R4). */
+export class StepNotYours extends Schema.TaggedError<StepNotYours>()("StepNotYours", {
+  step: StepId,
+  attempt: Schema.Int,
+  status: Schema.String
+}) {
+  override get message() {
+    return `Attempt ${this.attempt} of step ${this.step} cannot be recorded: the step is ${this.status}. Nothing was changed.`
+  }
+}
+export type RunRejection = RunNotFound | RunNotInState | StepNotYours
+
+export const pendingStep: StepState = {
+  status: "pending",
+  attempt: 0,
+  generation: 1,
+  definitive: false,
+  output: null,
+  retryAt: null,
+  effect: null,
+  tries: 0,
+  openUntil: null
+}
+export const stepOf = (run: Run, step: string): StepState => run.steps[step] ?? pendingStep
+export const isEnded = (status: RunStatus): boolean =>
+  status === "succeeded" || status === "failed" || status === "cancelled" || status === "quarantined"
+
+/** Running while something can be done now, waiting while all that is left waits for a time, needs-decision when a person is asked. */
+const liveStatus = (steps: Readonly<Record<string, StepState>>): RunStatus => {
+  let status: RunStatus = "running"
+  for (const step of Object.values(steps)) {
+    if (step.status === "undecided") return "needs-decision"
+    if (step.status === "started") return "running"
+    if (step.status === "retrying") status = "waiting"
+  }
+  return status
+}
+
+const withStep = (run: Run, id: string, step: StepState): Run => {
+  const steps = { ...run.steps, [id]: step }
+  return { ...run, steps, status: isEnded(run.status) || run.status === "parked" ? run.status : liveStatus(steps) }
+}
+
+const earliestRetry = (run: Run): number => {
+  let earliest = Number.MAX_SAFE_INTEGER
+  for (const step of Object.values(run.steps)) if (step.retryAt !== null && step.retryAt < earliest) earliest = step.retryAt
+  return earliest === Number.MAX_SAFE_INTEGER ? 0 : earliest
+}
+
+const accept = (...events: ReadonlyArray<RunEvent>) => Result.succeed(events)
+const live = (run: Run, wanted: string, then: () => Result.Result<ReadonlyArray<RunEvent>, RunRejection>) =>
+  isEnded(run.status) ? Result.fail(new RunNotInState({ wanted, status: run.status })) : then()
+
+/** The outcome of an attempt is a fact even when the run was cancelled in the meantime; an outcome is recorded once. */
+const outcome = (
+  run: Run,
+  command: { readonly step: StepId; readonly attempt: number },
+  event: RunEvent
+): Result.Result<ReadonlyArray<RunEvent>, RunRejection> => {
+  const step = stepOf(run, command.step)
+  const mine =
+    (step.status === "started" || step.status === "undecided") && step.attempt === command.attempt
+      ? true
+      : (step.status === "pending" || step.status === "retrying") && step.attempt + 1 === command.attempt
+  return mine ? accept(event) : Result.fail(new StepNotYours({ step: command.step, attempt: command.attempt, status: step.status }))
+}
+
+export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
+  kind: "run",
+  version: 1,
+  events: eventFamily(RunEvent),
+  initialState: { status: "absent", started: null, steps: {}, resumes: 0, parked: null, parkedSince: null },
+  workDue: (state) => {
+    switch (state.status) {
+      case "running":
+        return 0
+      case "waiting":
+        return earliestRetry(state)
+      case "parked":
+        return state.parked?.until ?? 0
+      default:
+        return null
+    }
+  },
+  decide: (command, state) => {
+    if (command._tag === "StartRun") return accept(...(state.status === "absent" ? [{ ...command, _tag: "RunStarted" as const }] : []))
+    if (state.status === "absent") return Result.fail(new RunNotFound({ runId: "(unknown)" }))
+    switch (command._tag) {
+      case "ResumeRun":
+        return live(state, "be resumed", () =>
+          accept(
+            state.resumes < resumesMax
+              ? cases.RunResumed.make({ times: state.resumes + 1 })
+              : cases.RunQuarantined.make({ reason: `It was resumed ${state.resumes} times without getting any further.` })
+          )
+        )
+      case "StartStep": {
+        const step = stepOf(state, command.step)
+        const next = (step.status === "pending" || step.status === "retrying") && command.attempt === step.attempt + 1
+        if (isEnded(state.status)) return Result.fail(new RunNotInState({ wanted: "start a step", status: state.status }))
+        return next
+          ? accept({ ...command, _tag: "StepStarted" })
+          : Result.fail(new StepNotYours({ step: command.step, attempt: command.attempt, status: step.status }))
+      }
+      case "SucceedStep":
+        return outcome(state, command, { ...command, _tag: "StepSucceeded" })
+      case "FailStep":
+        return outcome(state, command, { ...command, _tag: "StepFailed" })
+      case "AskForDecision": {
+        const step = stepOf(state, command.step)
+        return step.status === "started" && step.attempt === command.attempt && !isEnded(state.status)
+          ? accept({ ...command, _tag: "DecisionRequested" })
+          : accept()
+      }
+      case "DecideStep":
+        return stepOf(state, command.step).status === "undecided"
+          ? accept({ ...command, _tag: "StepDecided" })
+          : Result.fail(new RunNotInState({ wanted: `take a decision on step ${command.step}`, status: state.status }))
+      case "ParkRun":
+        return live(state, "be parked", () => accept(...(state.status === "parked" ? [] : [{ ...command, _tag: "RunParked" as const }])))
+      case "ReleaseRun":
+        return accept(...(state.status === "parked" ? [cases.RunReleased.make({})] : []))
+      case "FinishRun":
+        return live(state, "succeed", () => accept(cases.RunSucceeded.make({})))
+      case "FailRun":
+        return live(state, "fail", () => accept({ ...command, _tag: "RunFailed" }))
+      case "CancelRun":
+        if (state.status === "cancelled") return accept()
+        return live(state, "be cancelled", () => accept({ ...command, _tag: "RunCancelled" }))
+      case "RetryRun": {
+        if (!isEnded(state.status)) return accept()
+        if (state.status === "succeeded") return Result.fail(new RunNotInState({ wanted: "be retried", status: state.status }))
+        const again = Object.keys(state.steps).filter((id) => ["failed", "started", "retrying"].includes(stepOf(state, id).status))
+        return accept(cases.RunRetried.make({ steps: again as Array<StepId> }))
+      }
+      case "QuarantineRun":
+        return live(state, "be quarantined", () => accept(cases.RunQuarantined.make({ reason: command.reason })))
+    }
+  },
+  evolve: (state, event) => {
+    switch (event._tag) {
+      case "RunStarted": {
+        const { _tag: _, ...started } = event
+        return { ...state, status: "running", started }
+      }
+      case "RunResumed":
+        return { ...state, resumes: event.times }
+      case "StepStarted": {
+        const step = stepOf(state, event.step)
+        return withStep(state, event.step, {
+          ...step,
+          status: "started",
+          attempt: event.attempt,
+          generation: event.generation,
+          effect: event.effect,
+          retryAt: null,
+          openUntil: event.sendBy + event.timeoutMillis
+        })
+      }
+      case "StepSucceeded": {
+        const step = stepOf(state, event.step)
+        const next = withStep(state, event.step, {
+          ...step,
+          status: "succeeded",
+          attempt: event.attempt,
+          output: event.output ?? null,
+          retryAt: null,
+          openUntil: null
+        })
+        return next.resumes === 0 && next.parkedSince === null ? next : { ...next, resumes: 0, parkedSince: null }
+      }
+      case "StepFailed": {
+        const step = stepOf(state, event.step)
+        const next = withStep(state, event.step, {
+          ...step,
+          status: event.retryAt !== undefined ? "retrying" : event.continued ? "continued" : "failed",
+          attempt: event.attempt,
+          tries: step.tries + 1,
+          definitive: event.definitive,
+          retryAt: event.retryAt ?? null,
+          openUntil: null
+        })
+        return { ...next, resumes: 0 }
+      }
+      case "DecisionRequested":
+        return withStep(state, event.step, { ...stepOf(state, event.step), status: "undecided", openUntil: null })
+      case "StepDecided": {
+        const step = stepOf(state, event.step)
+        if (event.decision === "succeeded")
+          return withStep(state, event.step, { ...step, status: "succeeded", output: event.output ?? null })
+        if (event.decision === "failed") return withStep(state, event.step, { ...step, status: "failed" })
+        return withStep(state, event.step, { ...step, status: "pending" })
+      }
+      case "RunParked":
+        return {
+          ...state,
+          status: "parked",
+          parked: { step: event.step, connectorId: event.connectorId, until: event.until },
+          parkedSince: event.since
+        }
+      case "RunReleased":
+        return { ...state, status: liveStatus(state.steps), parked: null }
+      case "RunSucceeded":
+        return { ...state, status: "succeeded" }
+      case "RunFailed":
+        return { ...state, status: "failed" }
+      case "RunCancelled":
+        return { ...state, status: "cancelled" }
+      case "RunQuarantined":
+        return { ...state, status: "quarantined" }
+      case "RunRetried": {
+        const steps: Record<string, StepState> = { ...state.steps }
+        for (const id of event.steps) {
+          const step = stepOf(state, id)
+          // A call that was started and never answered keeps its key: its outcome is found out first.
+          if (step.status === "started") continue
+          steps[id] = {
+            ...step,
+            status: "pending",
+            generation: step.generation + (step.definitive ? 1 : 0),
+            definitive: false,
+            retryAt: null,
+            tries: 0
+          }
+        }
+        return { ...state, steps, status: liveStatus(steps), resumes: 0, parked: null, parkedSince: null }
+      }
+    }
+  }
+}

@@ -1,0 +1,71 @@
+/** The connections of a tenant or the space: what each connects and how it stands. Names stay sealed; secrets are not here at all. */
+import { Schema } from "effect"
+import { ConnectionId, ConnectorId } from "#domain/ids.ts"
+import { connectorOf, IntegrationEvent } from "#domain/integration.ts"
+import { SecretVersion } from "#domain/secret-version.ts"
+import type { Projection } from "./projection.ts"
+
+export type ConnectionView = typeof ConnectionView.Type
+export const ConnectionView = Schema.Struct({
+  connectionId: ConnectionId,
+  connectorId: ConnectorId,
+  method: Schema.String,
+  /** Sealed. */
+  label: Schema.NullOr(Schema.String),
+  /** Sealed JSON. */
+  variables: Schema.NullOr(Schema.String),
+  status: Schema.Literals(["active", "broken", "revoked"]),
+  /** Chosen when nothing names another. */
+  isDefault: Schema.Boolean,
+  /** Why it is broken or was revoked. */
+  reason: Schema.NullOr(Schema.String),
+  secrets: Schema.Array(SecretVersion),
+  /** Epoch milliseconds. */
+  connectedAt: Schema.Int,
+  changedAt: Schema.Int
+})
+
+export const connections: Projection<IntegrationEvent, ConnectionView> = {
+  name: "connections",
+  version: 1,
+  events: [
+    "ConnectionAuthorized",
+    "ConnectionSecretsRotated",
+    "ConnectionMadeDefault",
+    "ConnectionBroken",
+    "ConnectionRepaired",
+    "ConnectionRevoked"
+  ],
+  fields: { connectorId: "text", status: "text", connectedAt: "time" },
+  sorts: [["connectedAt"], ["connectorId", "connectedAt"]],
+  key: ({ event }) =>
+    event._tag === "ConnectionMadeDefault" && event.previous !== undefined ? [event.connectionId, event.previous] : event.connectionId,
+  evolve: (view, { event, at }, key) =>
+    IntegrationEvent.match(event, {
+      ConnectionAuthorized: ({ connectionId, method, secrets, variables, label }): ConnectionView | undefined => ({
+        connectionId,
+        connectorId: connectorOf(connectionId),
+        method,
+        label: label ?? null,
+        variables: variables ?? null,
+        status: "active",
+        isDefault: false,
+        reason: null,
+        secrets,
+        connectedAt: at,
+        changedAt: at
+      }),
+      ConnectionSecretsRotated: ({ secrets }) =>
+        view && {
+          ...view,
+          secrets: [...view.secrets.filter(({ field }) => !secrets.some((rotated) => rotated.field === field)), ...secrets],
+          changedAt: at
+        },
+      ConnectionMadeDefault: () => view && { ...view, isDefault: key === event.connectionId, changedAt: at },
+      ConnectionBroken: ({ reason }) => view && { ...view, status: "broken" as const, reason, changedAt: at },
+      ConnectionRepaired: () => view && { ...view, status: "active" as const, reason: null, changedAt: at },
+      // Kept, for the audit.
+      ConnectionRevoked: ({ reason }) =>
+        view && { ...view, status: "revoked" as const, reason, secrets: [], isDefault: false, changedAt: at }
+    })
+}

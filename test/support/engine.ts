@@ -1,0 +1,86 @@
+/** The whole engine in this process, on real stores in a temporary folder: everything except HTTP and views. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Layer, ManagedRuntime, Redacted, Result } from "effect"
+import * as Expressions from "#adapters/jsonata/expressions.ts"
+import * as Bus from "#adapters/memory/bus.ts"
+import { parseAllowList } from "#adapters/net/egress.ts"
+import * as EntropyLive from "#adapters/node/entropy.ts"
+import * as JournalLive from "#adapters/sqlite/journal.ts"
+import * as OutboundLive from "#adapters/undici/outbound.ts"
+import { allEvents } from "#domain/registry.ts"
+import { Accounts } from "#services/accounts.ts"
+import { Connections } from "#services/connections.ts"
+import { Connectors } from "#services/connectors.ts"
+import { Deliveries } from "#services/deliveries.ts"
+import { Enablements } from "#services/enablements.ts"
+import { Endpoints } from "#services/endpoints.ts"
+import { Flows } from "#services/flows.ts"
+import { Ingest } from "#services/ingest.ts"
+import { MasterKey } from "#services/ports/master-key.ts"
+import { Quotas } from "#services/quotas.ts"
+import { Router } from "#services/router.ts"
+import { Runner } from "#services/runner.ts"
+import { Runs } from "#services/runs.ts"
+import { Settings } from "#services/settings.ts"
+import { Spaces } from "#services/spaces.ts"
+import { StepCalls } from "#services/step-calls.ts"
+import { Tenants } from "#services/tenants.ts"
+import { Transact } from "#services/transact.ts"
+import { Worker } from "#services/worker.ts"
+
+const manifests = new URL("../../connectors/", import.meta.url)
+const builtIn = readdirSync(manifests).map((file) => readFileSync(new URL(file, manifests), "utf8"))
+const eventTypes = Object.fromEntries([...allEvents].map(([type, family]) => [type, family.versionOf(type)]))
+const masterKey = Layer.succeed(MasterKey, MasterKey.of({ id: "test", key: Redacted.make(new Uint8Array(32).fill(7)), where: "the test" }))
+
+/** The engine's layers over a data folder. */
+export const engineLayer = (folder: string) => {
+  const stores = JournalLive.layer({ journalFile: join(folder, "journal.db"), vaultFile: join(folder, "vault.db"), eventTypes }).pipe(
+    Layer.provide(masterKey)
+  )
+  const outside = Layer.mergeAll(
+    EntropyLive.layer,
+    Expressions.layer,
+    Bus.layer,
+    OutboundLive.layer({ allow: Result.getOrThrow(parseAllowList("127.0.0.1")) })
+  )
+  const foundation = Transact.layer.pipe(Layer.provideMerge(Layer.mergeAll(stores, outside)))
+  const policy = Layer.mergeAll(Quotas.layer, Tenants.layer, Spaces.layer, Accounts.layer, Connectors.layerWith(builtIn)).pipe(
+    Layer.provideMerge(Settings.layer),
+    Layer.provideMerge(foundation)
+  )
+  const definitions = Enablements.layer.pipe(
+    Layer.provideMerge(Layer.mergeAll(Flows.layer, Connections.layer, Endpoints.layer)),
+    Layer.provideMerge(policy)
+  )
+  const running = Worker.layer.pipe(
+    Layer.provideMerge(Router.layer),
+    Layer.provideMerge(Runner.layer),
+    Layer.provideMerge(StepCalls.layer),
+    Layer.provideMerge(definitions)
+  )
+  return Deliveries.layer.pipe(Layer.provideMerge(Layer.mergeAll(Ingest.layer, Runs.layer)), Layer.provideMerge(running))
+}
+
+export type Engine = Layer.Success<ReturnType<typeof engineLayer>>
+
+/** A data folder that goes with the test, and engines started on it one after the other. */
+export const withFolder = async (body: (start: () => ManagedRuntime.ManagedRuntime<Engine, unknown>) => Promise<void>) => {
+  const folder = mkdtempSync(join(tmpdir(), "tributary-test-"))
+  const started: Array<ManagedRuntime.ManagedRuntime<Engine, unknown>> = []
+  try {
+    await body(() => {
+      const runtime = ManagedRuntime.make(engineLayer(folder))
+      started.push(runtime)
+      return runtime
+    })
+  } finally {
+    for (const runtime of started) await runtime.dispose()
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** Waits until nothing is ready or in hand. */
+export const quiet = Effect.flatMap(Worker, ({ idle }) => idle)
