@@ -1,0 +1,64 @@
+/** The feed read in this thread by a read-only connection of its own: for projections, which must not hold up the writer. */
+import { DatabaseSync } from "node:sqlite"
+import { Context, Effect, Layer } from "effect"
+import type { Position } from "#domain/ids.ts"
+import { Feed, type FeedPage, type FeedQuery } from "#services/ports/feed.ts"
+import type { StoredEvent } from "#services/ports/journal.ts"
+import { JournalUnavailable } from "#services/ports/unavailable.ts"
+import { EventRows } from "./event-rows.ts"
+import { follow } from "./feed-follow.ts"
+import { HeadWatch } from "./head-watch.ts"
+import { eventOfRow, positionNumber, positionOrNull } from "./stored-event.ts"
+
+export interface ReaderOptions {
+  /** The journal's file; the journal's thread has opened it before. */
+  readonly file: string
+  readonly cacheKilobytes?: number
+}
+
+/** Tells the followers of this thread that the journal has grown. */
+export class FeedWake extends Context.Service<FeedWake, { readonly wake: (head: Position) => void }>()(
+  "tributary/adapters/sqlite/FeedWake"
+) {}
+
+/** `Feed`, and `FeedWake` to pass on what the writer's thread tells. */
+export const layer = (options: ReaderOptions) => Layer.effectContext(open(options))
+
+const open = Effect.fnUntraced(function* ({ file, cacheKilobytes = 4096 }: ReaderOptions) {
+  const db = yield* Effect.acquireRelease(
+    attempt(() => {
+      const opened = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
+      opened.exec(`PRAGMA cache_size=-${cacheKilobytes}`)
+      return opened
+    }),
+    (opened) => Effect.sync(() => opened.close())
+  )
+  const rows = yield* attempt(() => new EventRows(db))
+  const newest = db.prepare(
+    `SELECT max(coalesce((SELECT max(position) FROM events), 0), coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'lastPosition'), 0)) AS head`
+  )
+  const readHead = () => (newest.get() as { head: number }).head
+  const watch = new HeadWatch(yield* attempt(readHead))
+  const read = (query: FeedQuery) => attempt(() => readPage(rows, query))
+  const feed = Feed.of({
+    read,
+    head: Effect.map(attempt(readHead), positionOrNull),
+    follow: (query) => follow(query, read, (position, wake) => watch.whenAfter(position, wake))
+  })
+  return Context.make(Feed, feed).pipe(Context.add(FeedWake, FeedWake.of({ wake: (head) => watch.advance(positionNumber(head)) })))
+})
+
+/** Each page is one short read transaction: it holds no snapshot that would keep the log from being checkpointed. */
+const readPage = (rows: EventRows, { after, limit, streamPrefixes }: FeedQuery): FeedPage => {
+  const events: Array<StoredEvent> = []
+  const page = rows.readFeed(positionNumber(after), limit, streamPrefixes ?? null, (...row) => {
+    events.push(eventOfRow(...row))
+  })
+  return { events, position: positionOrNull(page.position), atHead: page.atHead }
+}
+
+const attempt = <A>(read: () => A): Effect.Effect<A, JournalUnavailable> =>
+  Effect.try({
+    try: read,
+    catch: (cause) => new JournalUnavailable({ written: "no", reason: cause instanceof Error ? cause.message : String(cause), cause })
+  })

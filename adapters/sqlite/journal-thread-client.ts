@@ -1,0 +1,391 @@
+/** The main thread's side of the journal's thread: collects what is asked within a turn of the event loop, and shares out the answers. */
+import { Worker } from "node:worker_threads"
+import { Context, Data, Deferred, Effect, Exit, Layer, Redacted } from "effect"
+import { bucketOf, type Scope, type StreamName } from "#domain/scope.ts"
+import {
+  type Append,
+  type Appended,
+  type AppendRejected,
+  AppendTooLarge,
+  RevisionConflict,
+  type StoredEvent,
+  StreamRetired
+} from "#services/ports/journal.ts"
+import { MasterKey } from "#services/ports/master-key.ts"
+import { JournalUnavailable } from "#services/ports/unavailable.ts"
+import { CommittedRing } from "./committed-ring.ts"
+import { HeadWatch } from "./head-watch.ts"
+import {
+  type AppendBatch,
+  type Cell,
+  conflict,
+  type Failure,
+  type FromThread,
+  failed,
+  type Hello,
+  type JournalThreadOptions,
+  type Reply,
+  type Request,
+  repeated,
+  retired,
+  type ToThread,
+  workKeep,
+  workNone
+} from "./journal-protocol.ts"
+import { positionText } from "./stored-event.ts"
+
+export interface JournalOptions {
+  readonly journalFile: string
+  readonly vaultFile: string
+  /** The newest version of each event type that this release can read: a journal with newer ones is refused. */
+  readonly eventTypes: Readonly<Record<string, number>>
+  /** Largest append: its events' fields and its contents together. */
+  readonly appendBytesMax?: number
+}
+
+/** The journal was not opened, for a reason that a person has to settle. Nothing was changed. */
+export class JournalRefused extends Data.TaggedError("JournalRefused")<{
+  readonly kind: "UnknownEventTypes" | "NewerSchema" | "WrongMasterKey" | "WrongVault" | "Unreadable"
+  readonly reason: string
+}> {
+  override get message() {
+    return this.reason
+  }
+}
+
+const appendBytesMaxDefault = 8 * 1024 * 1024
+/** One message to the thread carries no more. */
+const batchAppendsMax = 1_024
+const batchBytesMax = 8 * 1024 * 1024
+/** Posted and not yet answered; what comes beyond it waits here. */
+const postedAppendsMax = 4_096
+const postedBytesMax = 32 * 1024 * 1024
+/** Waiting here; what comes beyond it is refused (R9, R35). */
+const waitingAppendsMax = 65_536
+const waitingBytesMax = 256 * 1024 * 1024
+const cacheKilobytes = 8 * 1024
+
+/** As in a `ContentRef`. */
+const slotPattern = /^[A-Za-z0-9_.-]{1,120}$/u
+
+type Resume<A, E> = (effect: Effect.Effect<A, E>) => void
+interface WaitingAppend {
+  readonly append: Append
+  readonly resume: Resume<Appended, AppendRejected | JournalUnavailable>
+}
+interface OpenBatch {
+  readonly cells: Array<Cell>
+  readonly waiting: Array<WaitingAppend>
+  readonly contents: Array<Uint8Array | string>
+  contentBytes: number
+  bytes: number
+}
+/** Hears of committed events, in order. It must not throw. */
+export type CommitListener = (events: ReadonlyArray<StoredEvent>) => void
+
+const openBatch = (): OpenBatch => ({ cells: [], waiting: [], contents: [], contentBytes: 0, bytes: 0 })
+
+export class JournalConnection {
+  readonly journalId: string
+  readonly appendBytesMax: number
+  readonly ring: CommittedRing
+  private readonly heads: HeadWatch
+  private readonly worker: Worker
+  private batches: Array<OpenBatch> = []
+  private posted: Array<OpenBatch> = []
+  private postedAppends = 0
+  private postedBytes = 0
+  private waitingAppends = 0
+  private waitingBytes = 0
+  private requests: Array<Request> = []
+  private readonly repliesTo: Array<(reply: Reply) => void> = []
+  private answered: Array<(reply: Reply) => void> = []
+  private flushing = false
+  private dead: string | null = null
+  private readonly listeners = new Set<CommitListener>()
+
+  constructor(worker: Worker, journalId: string, head: number, appendBytesMax: number) {
+    this.worker = worker
+    this.journalId = journalId
+    this.appendBytesMax = appendBytesMax
+    this.ring = new CommittedRing(head)
+    this.heads = new HeadWatch(head)
+    worker.on("message", (answer: FromThread) => this.receive(answer))
+  }
+
+  append(append: Append): Effect.Effect<Appended, AppendRejected | JournalUnavailable> {
+    return Effect.callback((resume) => {
+      const refused = this.enqueue(append, resume)
+      if (refused !== null) resume(refused)
+    })
+  }
+
+  /** A question to the thread; the answer's type is the asker's to know. */
+  ask<A>(request: Request): Effect.Effect<A, JournalUnavailable> {
+    return Effect.callback((resume) => {
+      if (this.dead !== null) return resume(Effect.fail(this.unavailable("no")))
+      this.requests.push(request)
+      this.repliesTo.push((reply) => resume("is" in reply ? Effect.succeed(reply.is as A) : failureEffect(reply.failure)))
+      this.flushSoon()
+    })
+  }
+
+  /** Calls back once, as soon as something was committed behind a position. Returns how to stop waiting. */
+  whenAfter(position: number, wake: () => void): () => void {
+    return this.heads.whenAfter(position, wake)
+  }
+
+  /** Tells of committed events, built only while somebody listens. Returns how to stop. */
+  onCommitted(listener: CommitListener): () => void {
+    this.listeners.add(listener)
+    return () => void this.listeners.delete(listener)
+  }
+
+  /** The thread is gone: what was posted may have been written, what comes now surely is not. */
+  die(reason: string): void {
+    if (this.dead !== null) return
+    this.dead = reason
+    for (const batch of this.posted) for (const { resume } of batch.waiting) resume(Effect.fail(this.unavailable("unknown")))
+    for (const batch of this.batches) for (const { resume } of batch.waiting) resume(Effect.fail(this.unavailable("no")))
+    const lost: Reply = { failure: { written: "unknown", reason, defect: false } }
+    for (const give of this.answered.concat(this.repliesTo)) give(lost)
+    this.posted = this.batches = []
+    this.answered = []
+    this.repliesTo.length = this.requests.length = 0
+  }
+
+  private unavailable(written: "no" | "unknown"): JournalUnavailable {
+    return new JournalUnavailable({ written, reason: this.dead ?? "its thread is gone" })
+  }
+
+  private enqueue(append: Append, resume: WaitingAppend["resume"]): Effect.Effect<never, AppendRejected | JournalUnavailable> | null {
+    if (this.dead !== null) return Effect.fail(this.unavailable("no"))
+    if (!ownsStream(append.scope, append.stream)) return Effect.die(new ForeignStream(append.scope, append.stream))
+    if (append.events.length === 0) return Effect.die(new Error(`An append to ${append.stream} holds no event.`))
+    let contentBytes = 0
+    for (const { slot, bytes } of append.contents) {
+      if (!slotPattern.test(slot)) return Effect.die(new Error(`"${slot}" cannot name a content of ${append.stream}.`))
+      contentBytes += typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length
+    }
+    let bytes = contentBytes
+    for (const { data } of append.events) bytes += Buffer.byteLength(data)
+    if (bytes > this.appendBytesMax) return Effect.fail(new AppendTooLarge({ bytes, limitBytes: this.appendBytesMax }))
+    if (this.waitingAppends >= waitingAppendsMax || this.waitingBytes + bytes > waitingBytesMax)
+      return Effect.fail(new JournalUnavailable({ written: "no", reason: `${this.waitingAppends} appends wait already` }))
+    let batch = this.batches.at(-1)
+    if (batch === undefined || batch.waiting.length >= batchAppendsMax || batch.bytes + bytes > batchBytesMax) {
+      batch = openBatch()
+      this.batches.push(batch)
+    }
+    writeCells(batch, append)
+    batch.contentBytes += contentBytes
+    batch.bytes += bytes
+    batch.waiting.push({ append, resume })
+    this.waitingAppends++
+    this.waitingBytes += bytes
+    this.flushSoon()
+    return null
+  }
+
+  private flushSoon(): void {
+    if (this.flushing) return
+    this.flushing = true
+    setImmediate(() => {
+      this.flushing = false
+      this.flush()
+    })
+  }
+
+  private flush(): void {
+    if (this.dead !== null) return
+    const requests = this.requests.length > 0 ? this.requests : null
+    if (requests !== null) {
+      this.requests = []
+      this.answered.push(...this.repliesTo.splice(0))
+    }
+    const first = this.postNext(requests)
+    if (!first && requests !== null) this.post({ appends: null, requests }, [])
+    while (this.postNext(null)) {}
+  }
+
+  /** Posts the oldest waiting batch if there is one and the thread has room for it. */
+  private postNext(requests: ReadonlyArray<Request> | null): boolean {
+    const batch = this.batches[0]
+    if (batch === undefined || this.postedAppends >= postedAppendsMax || this.postedBytes >= postedBytesMax) return false
+    this.batches.shift()
+    this.posted.push(batch)
+    this.postedAppends += batch.waiting.length
+    this.postedBytes += batch.bytes
+    this.waitingAppends -= batch.waiting.length
+    this.waitingBytes -= batch.bytes
+    const pack = packOf(batch)
+    const appends: AppendBatch = { count: batch.waiting.length, cells: batch.cells, pack }
+    this.post({ appends, requests }, pack === null ? [] : [pack])
+    return true
+  }
+
+  private post(message: ToThread, transfer: ReadonlyArray<ArrayBuffer>): void {
+    this.worker.postMessage(message, transfer)
+  }
+
+  private receive(answer: FromThread): void {
+    if (answer.outcomes !== null) this.settle(answer.outcomes, answer)
+    if (answer.replies !== null) {
+      const replies = answer.replies
+      const givers = this.answered.splice(0, replies.length)
+      for (let index = 0; index < givers.length; index++) givers[index]!(replies[index]!)
+    }
+    if (this.batches.length > 0) this.flush()
+  }
+
+  private settle(outcomes: ReadonlyArray<number>, answer: FromThread): void {
+    const before = this.ring.head
+    let hash = 0
+    for (let at = 0; at < outcomes.length; ) {
+      const batch = this.posted.shift()!
+      this.postedAppends -= batch.waiting.length
+      this.postedBytes -= batch.bytes
+      for (const { append, resume } of batch.waiting) {
+        const outcome = outcomes[at]!
+        const revision = outcomes[at + 1]!
+        const position = outcomes[at + 2]!
+        at += 3
+        if (outcome > repeated) {
+          resume(rejectionOf(append, outcome, revision, answer.failures))
+          continue
+        }
+        if (outcome !== repeated) {
+          this.ring.add(append, position, revision, answer.hashes, hash)
+          hash += append.events.length
+        }
+        resume(Exit.succeed({ revision, position: positionText(position), repeated: outcome === repeated }))
+      }
+    }
+    if (this.ring.head > before) this.tell(before)
+  }
+
+  private tell(before: number): void {
+    if (this.listeners.size > 0) {
+      const events = this.ring.after(before, Number.POSITIVE_INFINITY)
+      if (events !== null && events.length > 0) for (const listener of this.listeners) listener(events)
+    }
+    this.heads.advance(this.ring.head)
+  }
+}
+
+/** A caller asked for a stream that is not its scope's: a defect, never an answer. */
+export class ForeignStream extends Error {
+  override readonly name = "ForeignStream"
+  constructor(scope: Scope, stream: StreamName) {
+    super(`${stream} does not belong to ${scope.key}. Nothing was read or written.`)
+  }
+}
+
+export const ownsStream = (scope: Scope, stream: StreamName): boolean =>
+  stream.startsWith(scope.key, 3) && stream[scope.key.length + 3] === "/" && stream[2] === "/" && stream.startsWith(bucketOf(scope.key))
+
+const rejectionOf = (
+  append: Append,
+  outcome: number,
+  revision: number,
+  failures: ReadonlyArray<Failure>
+): Effect.Effect<never, AppendRejected | JournalUnavailable> => {
+  if (outcome === conflict) return Effect.fail(new RevisionConflict({ stream: append.stream, expected: append.expected, actual: revision }))
+  if (outcome === retired) return Effect.fail(new StreamRetired({ stream: append.stream }))
+  return failureEffect(failures[outcome === failed ? revision : 0]!)
+}
+
+export const failureEffect = (failure: Failure): Effect.Effect<never, JournalUnavailable> =>
+  failure.defect
+    ? Effect.die(new Error(`The journal refused it: ${failure.reason}. Nothing was written.`))
+    : Effect.fail(new JournalUnavailable({ written: failure.written, reason: failure.reason }))
+
+const writeCells = (batch: OpenBatch, append: Append): void => {
+  const { scope, stream, expected, at, origin, workDue, events, contents } = append
+  const cells = batch.cells
+  const work = workDue === undefined ? workKeep : (workDue ?? workNone)
+  cells.push(scope.space, scope.key, stream, expected, at, originText(origin), work, events.length, contents.length)
+  for (const { id, type, version, data } of events) cells.push(id, type, version, data)
+  let offset = batch.contents.length === 0 ? 0 : batch.contentBytes
+  for (const { slot, bytes } of contents) {
+    const length = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length
+    cells.push(slot, offset, length)
+    batch.contents.push(bytes)
+    offset += length
+  }
+}
+
+const originText = (origin: Append["origin"]): string => JSON.stringify(origin)
+
+/** All contents of a batch behind each other, in a buffer of its own: a view into a shared one would be cloned whole. */
+const packOf = (batch: OpenBatch): ArrayBuffer | null => {
+  if (batch.contents.length === 0) return null
+  const pack = Buffer.allocUnsafeSlow(batch.contentBytes)
+  let offset = 0
+  for (const bytes of batch.contents) {
+    if (typeof bytes === "string") offset += pack.write(bytes, offset, "utf8")
+    else {
+      pack.set(bytes, offset)
+      offset += bytes.length
+    }
+  }
+  return pack.buffer as ArrayBuffer
+}
+
+export interface JournalThreadShape {
+  readonly connection: JournalConnection
+  /** Ends when the thread has died; the journal answers nothing any more. */
+  readonly died: Effect.Effect<string>
+  /** Kills the thread at once, as a crash would. */
+  readonly kill: Effect.Effect<void>
+}
+
+/** The journal's thread, running as long as its scope. */
+export class JournalThread extends Context.Service<JournalThread, JournalThreadShape>()("tributary/adapters/sqlite/JournalThread") {
+  static readonly layer = (options: JournalOptions) => Layer.effect(JournalThread, open(options))
+}
+
+const open = Effect.fnUntraced(function* (options: JournalOptions) {
+  const master = yield* MasterKey
+  const died = Deferred.makeUnsafe<string>()
+  const workerData: JournalThreadOptions = {
+    journalFile: options.journalFile,
+    vaultFile: options.vaultFile,
+    masterKey: Redacted.value(master.key),
+    masterKeyId: master.id,
+    eventTypes: options.eventTypes,
+    cacheKilobytes
+  }
+  const worker = yield* Effect.acquireRelease(
+    Effect.sync(() => new Worker(new URL("./journal-thread.ts", import.meta.url), { workerData, name: "journal" })),
+    close
+  )
+  const hello = yield* Effect.callback<Hello, JournalRefused>((resume) => {
+    worker.once("message", (message: Hello) => resume(Effect.succeed(message)))
+    worker.once("error", (cause: Error) => resume(Effect.fail(new JournalRefused({ kind: "Unreadable", reason: cause.message }))))
+  })
+  if ("refused" in hello) {
+    const { kind, message } = hello.refused
+    return yield* new JournalRefused({ kind: kind as JournalRefused["kind"], reason: message })
+  }
+  const connection = new JournalConnection(worker, hello.journalId, hello.head, options.appendBytesMax ?? appendBytesMaxDefault)
+  const onEnd = (reason: string) => {
+    connection.die(reason)
+    Deferred.doneUnsafe(died, Effect.succeed(reason))
+  }
+  worker.on("error", (cause: Error) => onEnd(`its thread failed (${cause.message})`))
+  worker.on("exit", () => onEnd("its thread has ended"))
+  return JournalThread.of({
+    connection,
+    died: Deferred.await(died),
+    kill: Effect.promise(() => worker.terminate()).pipe(Effect.asVoid)
+  })
+})
+
+/** Lets the thread finish what was posted and close its files. */
+const close = (worker: Worker): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    if (worker.threadId === -1) return resume(Effect.void)
+    worker.once("exit", () => resume(Effect.void))
+    worker.postMessage("close")
+  })

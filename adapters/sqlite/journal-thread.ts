@@ -1,0 +1,134 @@
+/**
+ * The journal's thread: owns journal.db and vault.db, commits in groups, seals content and answers reads in between. It loads
+ * nothing of Effect, so that it starts in milliseconds.
+ */
+import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
+import { EventDamaged } from "./event-rows.ts"
+import type { AppendBatch, Failure, FromThread, Hello, JournalThreadOptions, Reply, Request, ToThread } from "./journal-protocol.ts"
+import { JournalQueries } from "./journal-queries.ts"
+import { openJournal, StartRefused } from "./journal-schema.ts"
+import { type Change, failureOf, JournalWriter } from "./journal-writer.ts"
+import { VaultStore } from "./vault-store.ts"
+
+/** A transaction takes no more than this: a bound on the time that a reader waits. */
+const appendsPerCommitMax = 2_048
+const bytesPerCommitMax = 16 * 1024 * 1024
+
+const options = workerData as JournalThreadOptions
+const port: MessagePort = parentPort!
+
+const start = () => {
+  const { db, journalId } = openJournal(options.journalFile, options.cacheKilobytes, options.eventTypes)
+  const vault = new VaultStore(options.vaultFile, journalId, options.masterKey, options.masterKeyId)
+  options.masterKey.fill(0)
+  const writer = new JournalWriter(db, vault.keys)
+  const queries = new JournalQueries(db, vault.keys, writer.openWork)
+
+  const answer = (request: Request): unknown => {
+    switch (request.op) {
+      case "load":
+        return queries.load(request.scope, request.stream, request.snapshotVersion)
+      case "readStream":
+        return queries.readStream(request.scope, request.stream, request.from, request.limit)
+      case "readFeed":
+        return queries.readFeed(request.after, request.limit, request.prefixes)
+      case "openContents":
+        return queries.openContents(request.scope, request.owners, request.slots)
+      case "workDue":
+        return queries.workDue(request.before, request.limit, request.scope, request.after)
+      case "workSummary":
+        return queries.workSummary()
+      case "putSecret":
+        return vault.put(request.scope, request.owner, request.field, request.secret)
+      case "getSecret":
+        return vault.get(request.scope, request.owner, request.field, request.atLeastVersion)
+      case "removeSecret":
+        return vault.remove(request.scope, request.owner, request.field)
+      case "nameDigest":
+        return vault.nameDigest(request.scope, request.kind, request.text)
+      case "sealField":
+        return vault.sealField(request.scope, request.field, request.text, writer.head)
+      case "openField":
+        return vault.openField(request.scope, request.field, request.sealed)
+      case "limitPages":
+        db.exec(`PRAGMA max_page_count=${Math.trunc(request.pagesMax)}`)
+        return null
+      case "saveSnapshot":
+      case "retire":
+        throw new Error(`${request.op} is a change.`)
+    }
+  }
+
+  const changeOf = (request: Request): (() => void) | null => {
+    if (request.op === "retire") return () => writer.retire(request.scope, request.stream)
+    if (request.op === "saveSnapshot")
+      return () => writer.saveSnapshot(request.scope, request.stream, request.version, request.revision, request.state)
+    return null
+  }
+
+  const reply = (request: Request): Reply => {
+    try {
+      return { is: answer(request) }
+    } catch (cause) {
+      return { failure: readFailure(cause) }
+    }
+  }
+
+  const handle = (batches: ReadonlyArray<AppendBatch>, requests: ReadonlyArray<Request>): void => {
+    const replies: Array<Reply | null> = requests.map(() => null)
+    const changes: Array<Change> = []
+    requests.forEach((request, index) => {
+      const run = changeOf(request)
+      const settle = (failure: Failure | null) => {
+        replies[index] = failure === null ? { is: null } : { failure }
+      }
+      if (run !== null) changes.push({ run, settle })
+    })
+    if (batches.length > 0 || changes.length > 0) {
+      const { outcomes, hashes, failures } = writer.write(batches, changes)
+      if (outcomes.length > 0) send({ outcomes, hashes, failures, replies: null })
+    }
+    if (requests.length === 0) return
+    send({ outcomes: null, hashes: [], failures: [], replies: replies.map((done, index) => done ?? reply(requests[index]!)) })
+  }
+
+  port.on("message", (first: ToThread | "close") => {
+    const batches: Array<AppendBatch> = []
+    const requests: Array<Request> = []
+    let message: ToThread | "close" | undefined = first
+    let appends = 0
+    let bytes = 0
+    while (message !== undefined && message !== "close") {
+      if (message.appends !== null) {
+        batches.push(message.appends)
+        appends += message.appends.count
+        bytes += message.appends.pack?.byteLength ?? 0
+      }
+      if (message.requests !== null) requests.push(...message.requests)
+      message = appends < appendsPerCommitMax && bytes < bytesPerCommitMax ? receiveMessageOnPort(port)?.message : undefined
+    }
+    handle(batches, requests)
+    if (message !== "close") return
+    db.close()
+    vault.close()
+    port.close()
+  })
+
+  const hello: Hello = { journalId, head: writer.head }
+  port.postMessage(hello)
+}
+
+const send = (answer: FromThread): void => port.postMessage(answer)
+
+const readFailure = (cause: unknown): Failure => {
+  const failure = failureOf(cause, false)
+  return cause instanceof EventDamaged ? { ...failure, defect: false } : failure
+}
+
+try {
+  start()
+} catch (cause) {
+  const kind = cause instanceof StartRefused ? cause.kind : "Unreadable"
+  const hello: Hello = { refused: { kind, message: cause instanceof Error ? cause.message : String(cause) } }
+  port.postMessage(hello)
+}

@@ -1,0 +1,88 @@
+/**
+ * Open work by scope, in memory: the table and its order by due time lie in the journal's file. A second index there would cost
+ * each append a page of its own, one per tenant.
+ */
+import type { DatabaseSync } from "node:sqlite"
+
+/** One scope's items, sorted by due time and stream: two lists side by side. */
+interface Items {
+  readonly dueAt: Array<number>
+  readonly streamIds: Array<number>
+}
+
+export class OpenWorkIndex {
+  private readonly db: DatabaseSync
+  private readonly byScope = new Map<number, Items>()
+
+  constructor(db: DatabaseSync) {
+    this.db = db
+    this.reload()
+  }
+
+  /** Reads the table again: after a start, or when a transaction was rolled back. Costs by open items, not by history. */
+  reload(): void {
+    this.byScope.clear()
+    const rows = this.db.prepare("SELECT scope_id, due_at, stream_id FROM open_work ORDER BY scope_id, due_at, stream_id")
+    rows.setReturnArrays(true)
+    for (const row of rows.iterate()) {
+      const [scopeId, dueAt, streamId] = row as unknown as readonly [number, number, number]
+      const items = this.itemsOf(scopeId)
+      items.dueAt.push(dueAt)
+      items.streamIds.push(streamId)
+    }
+  }
+
+  add(scopeId: number, dueAt: number, streamId: number): void {
+    const items = this.itemsOf(scopeId)
+    const at = firstAfter(items, dueAt, streamId)
+    items.dueAt.splice(at, 0, dueAt)
+    items.streamIds.splice(at, 0, streamId)
+  }
+
+  /** A scope without items keeps nothing. */
+  remove(scopeId: number, dueAt: number, streamId: number): void {
+    const items = this.byScope.get(scopeId)
+    if (items === undefined) return
+    const at = firstAfter(items, dueAt, streamId) - 1
+    if (items.streamIds[at] !== streamId || items.dueAt[at] !== dueAt) return
+    items.dueAt.splice(at, 1)
+    items.streamIds.splice(at, 1)
+    if (items.dueAt.length === 0) this.byScope.delete(scopeId)
+  }
+
+  /** Visits what is due at or before a time, after an item of the order. */
+  due(
+    scopeId: number,
+    before: number,
+    afterDue: number,
+    afterId: number,
+    limit: number,
+    visit: (streamId: number, dueAt: number) => void
+  ): void {
+    const items = this.byScope.get(scopeId)
+    if (items === undefined) return
+    const start = firstAfter(items, afterDue, afterId)
+    for (let at = start; at < items.dueAt.length && at < start + limit && items.dueAt[at]! <= before; at++)
+      visit(items.streamIds[at]!, items.dueAt[at]!)
+  }
+
+  private itemsOf(scopeId: number): Items {
+    const found = this.byScope.get(scopeId)
+    if (found !== undefined) return found
+    const items: Items = { dueAt: [], streamIds: [] }
+    this.byScope.set(scopeId, items)
+    return items
+  }
+}
+
+/** Index of the first item behind (dueAt, streamId) in the order. */
+const firstAfter = ({ dueAt, streamIds }: Items, due: number, streamId: number): number => {
+  let low = 0
+  let high = dueAt.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (dueAt[middle]! < due || (dueAt[middle] === due && streamIds[middle]! <= streamId)) low = middle + 1
+    else high = middle
+  }
+  return low
+}

@@ -1,0 +1,36 @@
+/** Ids that are hashes of what they stand for: a repeat of the cause finds the same stream (R8, R10, R12). */
+import { hash } from "node:crypto"
+import type { DeliveryId, RunId, StepId } from "#domain/ids.ts"
+
+const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+
+/** The first 130 bits of a SHA-256, as 26 characters of lower-case base32. */
+export const digest26 = (text: string): string => {
+  const bytes = hash("sha256", text, "buffer")
+  let digits = ""
+  let bits = 0
+  let value = 0
+  for (let index = 0; digits.length < 26; index++) {
+    value = ((value << 8) | bytes[index]!) & 0xfff
+    bits += 8
+    while (bits >= 5 && digits.length < 26) {
+      bits -= 5
+      digits += alphabet[(value >>> bits) & 31]
+    }
+  }
+  return digits
+}
+
+/** `key` is the vendor's delivery id, or the content's hash; the source (an endpoint) keeps those of two apps apart. */
+export const deliveryIdOf = (source: string, key: string): DeliveryId => digest26(`delivery\n${source}\n${key}`) as DeliveryId
+
+/** The id of the delivery's n-th window: the first has no suffix. */
+export const deliveryWindow = (id: DeliveryId, window: number): DeliveryId => (window === 0 ? id : `${id}.${window}`) as DeliveryId
+
+/** `purpose`: `route`, or `rerun <command id>`. The version is not part of it: a publish in between starts no second run. */
+export const runIdOf = (deliveryId: DeliveryId, flowId: string, purpose: string): RunId =>
+  digest26(`run\n${deliveryId}\n${flowId}\n${purpose}`) as RunId
+
+/** The same for every attempt of a generation. */
+export const idempotencyKeyOf = (runId: RunId, step: StepId, generation: number): string =>
+  digest26(`step\n${runId}\n${step}\n${generation}`)

@@ -1,0 +1,250 @@
+/** The projection engine: follows the feed, keeps every projection's views up to date, rebuilds them beside the serving ones and answers queries. */
+import { Cause, Clock, Effect, type Scope as EffectScope, Latch, Layer, Schedule, Stream } from "effect"
+import type { Position } from "#domain/ids.ts"
+import type { FamiliesByType } from "#domain/registry.ts"
+import type { AnyProjection } from "#projections/projection.ts"
+import { Feed } from "./ports/feed.ts"
+import { ReadModels } from "./ports/read-models.ts"
+import type { ReadModelsUnavailable } from "./ports/unavailable.ts"
+import { ViewServer } from "./ports/view-server.ts"
+import { DecodedBatch } from "./projection-fold.ts"
+import { choose, definitionOf, nextGeneration, parseModel } from "./projection-models.ts"
+import { makeQueries } from "./projection-queries.ts"
+import { type Entry, foremostOf, type Model, makeRunner, openModel, reaches, rearmostOf, standbyMillis } from "./projection-runner.ts"
+
+export interface EngineOptions {
+  /** Events of one page of the live log. */
+  readonly batchEvents?: number
+  /** At most so many events are read in one chunk of a rebuild. */
+  readonly chunkEventsMax?: number
+  /** Views of a model kept in memory, in each of two generations. */
+  readonly cachedViews?: number
+  /** Pause between live batches, unless somebody waits for one. */
+  readonly paceMillis?: number
+}
+const defaults = { batchEvents: 1000, chunkEventsMax: 4000, cachedViews: 1500, paceMillis: 20 }
+
+/** How long one uninterrupted piece of a rebuild may take, and a query wait: the size of the chunks follows from it. */
+const pieceMillis = 15
+const chunkEventsFirst = 500
+const chunkEventsMin = 100
+/** Pauses after a failure of a port: doubled from the first to the last. */
+const failureMillis = { first: 100, last: 5000 }
+
+export interface Engine {
+  readonly views: ViewServer["Service"]
+  /** Says that there are new events. Returns at once; calls are merged. */
+  readonly wake: () => void
+}
+
+const clamp = (value: number, least: number, most: number) => Math.max(least, Math.min(most, value))
+
+/** Runs as long as its scope. */
+export const makeEngine = Effect.fnUntraced(function* (
+  projections: ReadonlyArray<AnyProjection>,
+  families: FamiliesByType,
+  options: EngineOptions = {}
+): Effect.fn.Return<Engine, ReadModelsUnavailable, Feed | ReadModels | EffectScope.Scope> {
+  const { batchEvents, chunkEventsMax, cachedViews, paceMillis } = { ...defaults, ...options }
+  const feed = yield* Feed
+  const store = yield* ReadModels
+  const clock = yield* Clock.Clock
+  const scope = yield* Effect.scope
+  const nowMillis = () => Number(clock.monotonicTimeNanosUnsafe() / 1000n) / 1000
+
+  for (const projection of projections)
+    for (const type of projection.events)
+      if (!families.has(type))
+        return yield* Effect.die(new Error(`The projection ${projection.name} wants ${type}, which no aggregate has.`))
+
+  const entries = new Map<string, Entry>()
+  /** Open: there may be new events. */
+  const news = Latch.makeUnsafe(true)
+  /** Open: somebody waits for a position, so the pause is cut short. */
+  const urgent = Latch.makeUnsafe(false)
+  const queries = makeQueries(entries, store, feed, () => {
+    news.openUnsafe()
+    urgent.openUnsafe()
+  })
+
+  let lastLiveAt = Number.NEGATIVE_INFINITY
+  let chunkEvents = Math.min(chunkEventsFirst, chunkEventsMax)
+  let pieceAt = 0
+  let longestPiece = 0
+  /** Between two pieces of work: lets queries in, and notes how long they had to wait. */
+  const breathe = Effect.suspend(() => {
+    longestPiece = Math.max(longestPiece, nowMillis() - pieceAt)
+    return Effect.map(Effect.yieldNow, () => {
+      pieceAt = nowMillis()
+    })
+  })
+  const runner = makeRunner(store, breathe)
+
+  const models = () => [...entries.values()].flatMap(({ serving, building }) => [serving, building].filter((model) => model !== null))
+  const live = () => models().filter(({ status }) => status === "live")
+  const standingBy = () => models().filter(({ status }) => status === "standby")
+  /** Generations being made, and serving ones that were left behind: the foremost go first, and together when they are level. */
+  const behind = (): ReadonlyArray<Model> => {
+    const all = models().filter(({ status }) => status === "building" || status === "catching-up")
+    const foremost = foremostOf(all)
+    return all.filter(({ position }) => position === foremost)
+  }
+
+  const drop = (name: string) => store.drop(name).pipe(Effect.ignore({ log: "Warn" }), Effect.forkIn(scope))
+
+  const startBuilding = (projection: AnyProjection, name: string, checkpoint: Position | null) =>
+    Effect.as(store.define(definitionOf(projection, name)), openModel(projection, name, "building", checkpoint, cachedViews))
+
+  const start = Effect.gen(function* () {
+    const stored = yield* store.models
+    const checkpointOf = (name: string) => stored.find(({ model }) => model === name)?.checkpoint ?? null
+    for (const projection of projections) {
+      const { serving, building, drop: leftOver } = choose(projection, stored)
+      const status = serving !== null && parseModel(serving)?.version === projection.version ? "live" : "frozen"
+      entries.set(projection.name, {
+        projection,
+        serving: serving === null ? null : openModel(projection, serving, status, checkpointOf(serving), cachedViews),
+        building: building === null ? null : yield* startBuilding(projection, building, checkpointOf(building))
+      })
+      yield* Effect.forEach(leftOver, drop)
+    }
+    const foremost = foremostOf(live())
+    for (const model of live()) if (model.position !== foremost) model.status = "catching-up"
+  })
+
+  /** The generation being made has reached the head: it serves from now on, and the old one goes. */
+  const takeOver = Effect.fnUntraced(function* (model: Model) {
+    yield* store.promote(model.name)
+    const entry = entries.get(model.projection.name)!
+    const old = entry.serving
+    model.complete = true
+    model.status = "live"
+    entry.serving = model
+    entry.building = null
+    if (old !== null) yield* drop(old.name)
+  })
+
+  /** Reads what is new for the serving models; true when there is more. */
+  const liveBatch = Effect.fnUntraced(function* () {
+    const following = live()
+    if (following.length === 0) return false
+    lastLiveAt = nowMillis()
+    const after = rearmostOf(following)
+    const page = yield* feed.read({ after, limit: batchEvents })
+    if (page.position === null || page.position === after) return false
+    const batch = new DecodedBatch(page.events, families)
+    for (const model of following) {
+      if (!reaches(model.position, page.position)) yield* runner.advance(model, batch, page.position)
+      if (queries.waiting()) queries.settle()
+    }
+    return !page.atHead
+  })
+
+  /** One chunk of a rebuild, read afresh; the next one's size follows the longest time that queries had to wait. */
+  const chunk = Effect.fnUntraced(function* (building: ReadonlyArray<Model>) {
+    const began = nowMillis()
+    pieceAt = began
+    longestPiece = 0
+    const page = yield* feed.read({ after: foremostOf(building), limit: chunkEvents })
+    yield* breathe
+    const batch = new DecodedBatch(page.events, families)
+    for (const model of building) {
+      if (page.position !== null) yield* runner.advance(model, batch, page.position)
+      if (page.atHead && model.status === "building") yield* takeOver(model)
+      else if (page.atHead && model.status === "catching-up") model.status = "live"
+      if (queries.waiting()) queries.settle()
+      yield* breathe
+    }
+    const seconds = (nowMillis() - began) / 1000
+    for (const model of building) model.eventsPerSecond = model.status === "live" || seconds === 0 ? null : page.events.length / seconds
+    if (page.events.length === chunkEvents && longestPiece > 0)
+      chunkEvents = Math.round(clamp(chunkEvents * clamp(pieceMillis / longestPiece, 0.5, 2), chunkEventsMin, chunkEventsMax))
+  })
+
+  const pause = Effect.suspend(() => {
+    const left = paceMillis - (nowMillis() - lastLiveAt)
+    if (left <= 0 || queries.waiting()) return Effect.void
+    urgent.closeUnsafe()
+    return urgent.await.pipe(Effect.timeoutOption(left), Effect.asVoid)
+  })
+
+  const idle = Effect.suspend(() => {
+    const standby = standingBy().length > 0
+    return (standby ? news.await.pipe(Effect.timeoutOption(standbyMillis)) : news.await).pipe(Effect.andThen(pause))
+  })
+
+  const round = Effect.gen(function* () {
+    yield* Effect.forEach(standingBy(), runner.returnFromStandby)
+    const building = behind()
+    if (building.length === 0) yield* idle
+    if (building.length === 0 || nowMillis() - lastLiveAt >= paceMillis || queries.waiting()) {
+      news.closeUnsafe()
+      if (yield* liveBatch()) {
+        news.openUnsafe()
+        lastLiveAt = Number.NEGATIVE_INFINITY
+      }
+    }
+    if (building.length > 0) yield* chunk(building)
+  })
+
+  let failures = 0
+  const goOn = (cause: Cause.Cause<unknown>) => {
+    news.openUnsafe()
+    const wait = Math.min(failureMillis.last, failureMillis.first * 2 ** failures++)
+    return Effect.logError("The projections could not go on; they try again", cause).pipe(Effect.andThen(Effect.sleep(wait)))
+  }
+  const rounds = round.pipe(
+    Effect.tap(() => Effect.sync(() => (failures = 0))),
+    Effect.catchCauseIf((cause) => !Cause.hasInterruptsOnly(cause), goOn),
+    Effect.forever
+  )
+
+  /** Writes the checkpoints that are ahead in memory, so that the next start reads nothing twice. */
+  const save = Effect.suspend(() =>
+    Effect.forEach(
+      live().filter(({ position, stored }) => position !== stored),
+      ({ name, stored, position }) => store.apply(name, stored, position!, [])
+    )
+  ).pipe(Effect.ignore)
+
+  const rebuild = Effect.fnUntraced(function* (name: string) {
+    const entry = yield* queries.entryOf(name)
+    const given = entry.building
+    if (given === null || given.status === "quarantined") {
+      entry.building = yield* startBuilding(entry.projection, nextGeneration(entry.projection, yield* store.models), null)
+      if (given !== null) yield* drop(given.name)
+      news.openUnsafe()
+    }
+    return (yield* queries.statuses).find((status) => status.name === name)!
+  })
+
+  yield* start
+  yield* Effect.addFinalizer(() => save)
+  yield* Effect.forkScoped(rounds)
+
+  return {
+    views: ViewServer.of({
+      get: (projection, of, id, after) => queries.ask(projection, after, (model) => store.get(model, of, id)),
+      find: (projection, query, after) => queries.ask(projection, after, (model) => store.find(model, query)),
+      projections: queries.statuses,
+      rebuild
+    }),
+    wake: () => {
+      news.openUnsafe()
+    }
+  }
+})
+
+/** The engine in this process, woken by the feed itself. */
+export const layer = (projections: ReadonlyArray<AnyProjection>, families: FamiliesByType, options?: EngineOptions) =>
+  Layer.effect(
+    ViewServer,
+    Effect.gen(function* () {
+      const feed = yield* Feed
+      const head = yield* feed.head
+      const { views, wake } = yield* makeEngine(projections, families, options)
+      const awake = feed.follow({ after: head, limit: defaults.batchEvents }).pipe(Stream.runForEach(() => Effect.sync(wake)))
+      yield* awake.pipe(Effect.retry(Schedule.spaced(failureMillis.last)), Effect.forkScoped)
+      return views
+    })
+  )

@@ -1,0 +1,211 @@
+/** Folding a batch of events into views: each event is decoded once, each view is touched in memory and written once. */
+import { UnknownEvent } from "#domain/event-family.ts"
+import type { Position } from "#domain/ids.ts"
+import type { Recorded } from "#domain/recorded.ts"
+import type { FamiliesByType } from "#domain/registry.ts"
+import type { ScopeKey } from "#domain/scope.ts"
+import type { AnyProjection } from "#projections/projection.ts"
+import type { StoredEvent } from "./ports/journal.ts"
+import type { StoredView } from "./ports/read-models.ts"
+
+type AnyRecorded = Recorded<{ readonly _tag: string }>
+
+/** A page of the feed; an event is decoded when the first projection wants it, and kept for the others. */
+export class DecodedBatch {
+  readonly events: ReadonlyArray<StoredEvent>
+  readonly #families: FamiliesByType
+  readonly #decoded: Array<AnyRecorded | undefined>
+
+  constructor(events: ReadonlyArray<StoredEvent>, families: FamiliesByType) {
+    this.events = events
+    this.#families = families
+    this.#decoded = new Array(events.length)
+  }
+
+  /** Throws when this release cannot read the event. */
+  recorded(index: number): AnyRecorded {
+    const known = this.#decoded[index]
+    if (known !== undefined) return known
+    const { id, type, version, scope, stream, revision, position, at, origin, hash, data } = this.events[index]!
+    const family = this.#families.get(type)
+    if (family === undefined) throw new UnknownEvent(type, version, undefined)
+    const event = family.decode(type, version, data)
+    const recorded = { id, type, version, scope, stream, revision, position, at, origin, hash, event }
+    this.#decoded[index] = recorded
+    return recorded
+  }
+}
+
+/** A view in memory, as it will be stored. `at` is "" for one that is not stored. */
+export interface CachedView {
+  readonly key: ScopeKey
+  readonly space: string
+  readonly id: string
+  view: Record<string, unknown> | null
+  at: Position
+  /** Changed in the present fold, so that it is written once. */
+  touched: boolean
+}
+
+/**
+ * The views touched last, so that a fresh one need not be loaded again. Two generations: when the young one is full it becomes
+ * the old one, whose unused views then fall away; cheaper than moving an entry at each use.
+ */
+export class ViewCache {
+  readonly #max: number
+  #young = new Map<string, CachedView>()
+  #old = new Map<string, CachedView>()
+
+  /** `max` bounds each generation. */
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  get(name: string): CachedView | undefined {
+    const young = this.#young.get(name)
+    if (young !== undefined) return young
+    const old = this.#old.get(name)
+    if (old !== undefined) this.#young.set(name, old)
+    return old
+  }
+
+  set(name: string, view: CachedView): void {
+    this.#young.set(name, view)
+  }
+
+  /** Called between batches only: the views of a batch must all stay. */
+  trim(): void {
+    if (this.#young.size < this.#max) return
+    this.#old = this.#young
+    this.#young = new Map()
+  }
+
+  clear(): void {
+    this.#young.clear()
+    this.#old.clear()
+  }
+}
+
+/** What stopped a projection: it threw, or the event cannot be read. */
+export interface Fault {
+  readonly position: Position
+  readonly type: string
+  readonly error: string
+}
+
+/** One event for one view. */
+interface Step {
+  readonly recorded: AnyRecorded
+  readonly stored: CachedView
+}
+export interface Plan {
+  readonly steps: ReadonlyArray<Step>
+  /** Views that have to be loaded before the fold. */
+  readonly missing: ReadonlyArray<CachedView>
+  /** Up to here, the events before the fault. */
+  readonly to: Position | null
+  readonly fault: Fault | null
+}
+
+const nothingYet = "" as Position
+
+const faultOf = (event: Pick<StoredEvent, "position" | "type">, cause: unknown): Fault => ({
+  position: event.position,
+  type: event.type,
+  error: cause instanceof Error ? cause.message : String(cause)
+})
+
+/**
+ * Which views the batch's events after `from` change, in order. Missing ones are put into the cache, to be filled by the
+ * caller before `foldPlan`.
+ */
+export const planFold = (
+  projection: AnyProjection,
+  wanted: ReadonlySet<string>,
+  batch: DecodedBatch,
+  cache: ViewCache,
+  from: Position | null,
+  to: Position | null,
+  atomic: boolean
+): Plan => {
+  // With views and checkpoint in one transaction, nothing is stored of a stream whose first event is yet to come.
+  const firstIsFresh = atomic && projection.perStream === true
+  const steps: Array<Step> = []
+  const missing: Array<CachedView> = []
+  const add = (recorded: AnyRecorded, id: string) => {
+    const { key, space } = recorded.scope
+    const name = `${key}/${id}`
+    let stored = cache.get(name)
+    if (stored === undefined) {
+      stored = { key, space, id, view: null, at: nothingYet, touched: false }
+      cache.set(name, stored)
+      if (!(firstIsFresh && recorded.revision === 0)) missing.push(stored)
+    }
+    steps.push({ recorded, stored })
+  }
+  let before = from
+  for (let index = 0; index < batch.events.length; index++) {
+    const event = batch.events[index]!
+    if (from !== null && event.position <= from) continue
+    if (wanted.has(event.type)) {
+      try {
+        const recorded = batch.recorded(index)
+        const ids = projection.key(recorded)
+        if (typeof ids === "string") add(recorded, ids)
+        else if (ids !== undefined) for (const id of ids) add(recorded, id)
+      } catch (cause) {
+        return { steps, missing, to: before, fault: faultOf(event, cause) }
+      }
+    }
+    before = event.position
+  }
+  return { steps, missing, to, fault: null }
+}
+
+const settled = (touched: ReadonlyArray<CachedView>) => {
+  for (const view of touched) view.touched = false
+  return touched
+}
+
+export interface Folded {
+  readonly touched: ReadonlyArray<CachedView>
+  readonly to: Position | null
+  readonly fault: Fault | null
+}
+
+/** Folds; an event at or before a view's own position is skipped before the fold (R18). */
+export const foldPlan = (projection: AnyProjection, plan: Plan, from: Position | null): Folded => {
+  const touched: Array<CachedView> = []
+  let before = from
+  let last: Position | null = null
+  for (const { recorded, stored } of plan.steps) {
+    // The views of an event with several come one after the other: `before` moves on when they are all done.
+    if (last !== recorded.position) {
+      before = last ?? before
+      last = recorded.position
+    }
+    if (recorded.position <= stored.at) continue
+    let next: object | null
+    try {
+      next = projection.evolve(stored.view ?? undefined, recorded, stored.id) ?? null
+    } catch (cause) {
+      return { touched: settled(touched), to: before, fault: faultOf(recorded, cause) }
+    }
+    // Unchanged by this event, so folding it again would not change it either.
+    if (next === stored.view) continue
+    stored.view = next as Record<string, unknown> | null
+    stored.at = recorded.position
+    if (!stored.touched) {
+      stored.touched = true
+      touched.push(stored)
+    }
+  }
+  return { touched: settled(touched), to: plan.to, fault: plan.fault }
+}
+
+/** Fills a view that was missing with what is stored. */
+export const fill = (view: CachedView, stored: StoredView | undefined): void => {
+  if (stored === undefined) return
+  view.view = stored.view
+  view.at = stored.at
+}

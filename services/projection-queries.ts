@@ -1,0 +1,99 @@
+/** Answers queries from the serving generations, once these have got to the position that the reader has seen. */
+import { Deferred, Effect } from "effect"
+import type { Position } from "#domain/ids.ts"
+import type { Feed } from "./ports/feed.ts"
+import type { QueryRefused, ReadModels } from "./ports/read-models.ts"
+import { type ModelProgress, type ProjectionStatus, ProjectionUnknown, ViewsBehind, ViewsBuilding } from "./ports/view-server.ts"
+import { type Entry, type Model, reaches } from "./projection-runner.ts"
+
+/** A query waits at most so long for its position (R22). */
+export const waitMillis = 2000
+const retryAfterSeconds = 2
+
+interface Waiter {
+  readonly entry: Entry
+  readonly wanted: Position
+  readonly reached: Deferred.Deferred<void>
+}
+
+/** Share of the log that is done, where positions are counted numbers. */
+const shareOf = (position: Position | null, head: Position | null): number | null => {
+  if (head === null) return 1
+  if (!/^\d{1,16}$/u.test(head)) return null
+  return position === null ? 0 : Math.min(1, Number(position) / Number(head))
+}
+
+const isRefused = (error: unknown): error is QueryRefused => (error as { readonly _tag?: unknown } | null)?._tag === "QueryRefused"
+
+/** `urge` is called when somebody begins to wait. */
+export const makeQueries = (entries: ReadonlyMap<string, Entry>, store: ReadModels["Service"], feed: Feed["Service"], urge: () => void) => {
+  const waiters = new Set<Waiter>()
+  const headOrNull = feed.head.pipe(Effect.catch(() => Effect.succeed(null)))
+
+  const entryOf = (name: string): Effect.Effect<Entry, ProjectionUnknown> => {
+    const entry = entries.get(name)
+    return entry === undefined
+      ? Effect.fail(new ProjectionUnknown({ projection: name, known: [...entries.keys()].sort() }))
+      : Effect.succeed(entry)
+  }
+
+  const notYet = Effect.fnUntraced(function* ({ projection, building }: Entry) {
+    const head = yield* headOrNull
+    return yield* new ViewsBuilding({ projection: projection.name, share: shareOf(building?.position ?? null, head), retryAfterSeconds })
+  })
+
+  const waitFor = (entry: Entry, wanted: Position) =>
+    Effect.suspend(() => {
+      const waiter: Waiter = { entry, wanted, reached: Deferred.makeUnsafe() }
+      waiters.add(waiter)
+      urge()
+      const late = () =>
+        new ViewsBehind({ projection: entry.projection.name, wanted, position: entry.serving?.position ?? null, retryAfterSeconds })
+      return Deferred.await(waiter.reached).pipe(
+        Effect.timeoutOrElse({ duration: waitMillis, orElse: () => Effect.fail(late()) }),
+        Effect.ensuring(Effect.sync(() => waiters.delete(waiter)))
+      )
+    })
+
+  const progressOf = (model: Model | null, head: Position | null, rows: ReadonlyMap<string, number>): ModelProgress | null =>
+    model && {
+      model: model.name,
+      status: model.status,
+      position: model.position,
+      rows: rows.get(model.name) ?? 0,
+      share: shareOf(model.position, head),
+      eventsPerSecond: model.eventsPerSecond === null ? null : Math.round(model.eventsPerSecond),
+      fault: model.fault
+    }
+
+  return {
+    entryOf,
+    waiting: () => waiters.size > 0,
+    /** Called when a model has moved on. */
+    settle: () => {
+      for (const waiter of waiters)
+        if (reaches(waiter.entry.serving?.position ?? null, waiter.wanted)) Deferred.doneUnsafe(waiter.reached, Effect.void)
+    },
+    ask: Effect.fnUntraced(function* <A, E>(projection: string, after: Position | null, question: (model: string) => Effect.Effect<A, E>) {
+      const entry = yield* entryOf(projection)
+      if (entry.serving === null) return yield* notYet(entry)
+      if (after !== null && !reaches(entry.serving.position, after)) yield* waitFor(entry, after)
+      const { name, status } = entry.serving
+      // An older version may lack the field that is asked for: only a newer one can answer.
+      return yield* status === "frozen" ? Effect.catchIf(question(name), isRefused, () => notYet(entry)) : question(name)
+    }),
+    statuses: Effect.gen(function* () {
+      const head = yield* headOrNull
+      const rows = new Map((yield* store.models).map(({ model, rows }) => [model, rows]))
+      return [...entries.values()].map(
+        ({ projection, serving, building }): ProjectionStatus => ({
+          name: projection.name,
+          version: projection.version,
+          serving: progressOf(serving, head, rows),
+          building: progressOf(building, head, rows),
+          head
+        })
+      )
+    })
+  }
+}

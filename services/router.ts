@@ -1,0 +1,228 @@
+/** The router: decides which flows want an event, takes its unit of the quota, and starts the runs. */
+import { Cause, Context, Deferred, Effect, Layer, Result } from "effect"
+import { contentRef } from "#domain/content.ts"
+import { type Delivery, type DeliveryCommand, delivery, type PassedFlow, type RoutedRun } from "#domain/delivery.ts"
+import type { Enablement } from "#domain/enablement.ts"
+import type { ConnectionId, DeliveryId, FlowId } from "#domain/ids.ts"
+import { type Origin, systemActor } from "#domain/recorded.ts"
+import type { RunRejection } from "#domain/run.ts"
+import { type StreamName, streamName, type TenantScope } from "#domain/scope.ts"
+import { BoundedCache } from "./bounded-cache.ts"
+import { type TriggerData, triggerOf } from "./delivery-content.ts"
+import { Enablements } from "./enablements.ts"
+import { type CompiledFlow, Flows } from "./flows.ts"
+import { runIdOf } from "./identities.ts"
+import { Payloads } from "./ports/payloads.ts"
+import { Quotas } from "./quotas.ts"
+import { Runner } from "./runner.ts"
+import { Transact, type TransactError } from "./transact.ts"
+
+/** An open delivery. */
+export interface RoutingItem {
+  readonly stream: StreamName
+  readonly id: string
+  readonly recovered: boolean
+}
+/** Takes a run in hand: false when somebody in this process has it already. */
+export type Launch = (stream: StreamName, id: string, work: Effect.Effect<void, unknown>) => boolean
+
+type RouteError = TransactError | RunRejection
+
+/** Events just received, kept until they are routed so that nobody has to open their content; beyond it they are opened. */
+const primedMax = 4_096
+const actor = systemActor("router")
+
+/** What became of matching one event against the tenant's flows. */
+interface Matched {
+  readonly flows: ReadonlyArray<CompiledFlow>
+  readonly passed: ReadonlyArray<PassedFlow>
+}
+
+export class Router extends Context.Service<
+  Router,
+  {
+    /** Hands over the content of a delivery that is about to be recorded. */
+    readonly prime: (stream: StreamName, trigger: TriggerData) => void
+    /** It was a repeat, or was not recorded. */
+    readonly unprime: (stream: StreamName) => void
+    /** Routes open deliveries of one tenant; each ends routed, refused, postponed or as a dead letter. */
+    readonly route: (scope: TenantScope, items: ReadonlyArray<RoutingItem>, launch: Launch) => Effect.Effect<void, RouteError>
+    /** After repeated defects: a dead letter. */
+    readonly putAside: (scope: TenantScope, id: string, cause: Cause.Cause<unknown>) => Effect.Effect<void, TransactError>
+    readonly figures: () => Readonly<Record<"routed" | "refused" | "postponed" | "deadLettered" | "unwanted", number>>
+  }
+>()("tributary/services/Router") {
+  static readonly layer = Layer.effect(
+    Router,
+    Effect.gen(function* () {
+      const { forget, read, transact } = yield* Transact
+      const enablements = yield* Enablements
+      const flows = yield* Flows
+      const payloads = yield* Payloads
+      const quotas = yield* Quotas
+      const runner = yield* Runner
+      const primed = new BoundedCache<StreamName, TriggerData>(primedMax)
+      const figures = { routed: 0, refused: 0, postponed: 0, deadLettered: 0, unwanted: 0 }
+      const origin = (id: string): Origin => ({ actor, correlationId: id })
+
+      /** What is open exists; that it was received before is a matter of ingest alone. */
+      const record = (scope: TenantScope, id: string, command: DeliveryCommand) =>
+        transact(delivery, scope, id, command, { origin: origin(id) }).pipe(
+          Effect.catchTag(["DedupeWindowOver", "DeliveryNotFound"], (error) => Effect.die(error))
+        )
+
+      const close = Effect.fnUntraced(function* (scope: TenantScope, item: RoutingItem, command: DeliveryCommand) {
+        yield* record(scope, item.id, command)
+        forget(scope, `delivery-${item.id}`)
+      })
+
+      const deadLetter = (
+        scope: TenantScope,
+        item: RoutingItem,
+        reason: "not-json" | "content-gone" | "routing-failed",
+        message: string
+      ) => {
+        figures.deadLettered++
+        return close(scope, item, { _tag: "DeadLetterEvent", reason, message })
+      }
+
+      /** The enabled flows that want the event, each in the version that holds now. */
+      const match = Effect.fnUntraced(function* (
+        scope: TenantScope,
+        enabled: Enablement,
+        received: NonNullable<Delivery["received"]>,
+        trigger: TriggerData
+      ) {
+        const wanted: Array<CompiledFlow> = []
+        const passed: Array<PassedFlow> = []
+        for (const [id, { version }] of Object.entries(enabled.flows)) {
+          const flowId = id as FlowId
+          const found = yield* Effect.result(flows.live(scope, flowId, version))
+          if (Result.isFailure(found)) {
+            if (found.failure._tag !== "FlowNotPublished") return yield* Effect.fail(found.failure)
+            passed.push({ flowId, reason: "unpublished" })
+            continue
+          }
+          const flow = found.success
+          if (flow.document.trigger.connector !== received.connectorId) continue
+          if (!flow.wants(trigger.event)) passed.push({ flowId, reason: "other-event" })
+          else if (!flow.accepts(trigger)) passed.push({ flowId, reason: "condition" })
+          else wanted.push(flow)
+        }
+        return { flows: wanted, passed } satisfies Matched
+      })
+
+      /** The event's content: as ingest handed it over, else opened. */
+      const triggerFor = Effect.fnUntraced(function* (scope: TenantScope, item: RoutingItem) {
+        const known = primed.get(item.stream)
+        if (known !== undefined) {
+          primed.delete(item.stream)
+          return known
+        }
+        const [bytes] = yield* payloads.open(scope, [contentRef(`delivery-${item.id}`, "event")])
+        return triggerOf(bytes!)
+      })
+
+      const startRuns = Effect.fnUntraced(function* (
+        scope: TenantScope,
+        id: DeliveryId,
+        trigger: TriggerData,
+        wanted: ReadonlyArray<CompiledFlow>,
+        enabled: Enablement,
+        connectionId: ConnectionId | undefined,
+        launch: Launch
+      ) {
+        const runs: Array<RoutedRun> = []
+        const records: Array<Effect.Effect<void, RouteError>> = []
+        for (const flow of wanted) {
+          const runId = runIdOf(id, flow.flowId, "route")
+          runs.push({ flowId: flow.flowId, version: flow.version, runId })
+          const onRecord = Deferred.makeUnsafe<void, RouteError>()
+          const work = runner.begin(scope, {
+            runId,
+            flow,
+            deliveryId: id,
+            content: contentRef(`delivery-${id}`, "event"),
+            trigger,
+            purpose: "route",
+            bindings: enabled.flows[flow.flowId]?.bindings ?? {},
+            connectionId,
+            onRecord: () => Deferred.doneUnsafe(onRecord, Effect.void)
+          })
+          // A run that fails before it is on record keeps the delivery open.
+          const guarded = Effect.onExit(work, (exit) => Effect.sync(() => Deferred.doneUnsafe(onRecord, Effect.asVoid(exit))))
+          if (launch(streamName(scope, `run-${runId}`), runId, guarded)) records.push(Deferred.await(onRecord))
+        }
+        return { runs, recorded: records }
+      })
+
+      const routeOne = Effect.fnUntraced(function* (scope: TenantScope, item: RoutingItem, enabled: Enablement, launch: Launch) {
+        const { state } = yield* read(delivery, scope, item.id)
+        if (state.received === null) return
+        const trigger = yield* Effect.result(triggerFor(scope, item))
+        if (Result.isFailure(trigger)) {
+          if (trigger.failure._tag === "JournalUnavailable") return yield* Effect.fail(trigger.failure)
+          return yield* deadLetter(scope, item, "content-gone", trigger.failure.message)
+        }
+        const matched = yield* match(scope, enabled, state.received, trigger.success)
+        const { connectionId } = state.received
+        const { runs, recorded } = yield* startRuns(
+          scope,
+          item.id as DeliveryId,
+          trigger.success,
+          matched.flows,
+          enabled,
+          connectionId,
+          launch
+        )
+        for (const record of recorded) yield* record
+        figures.routed++
+        if (runs.length === 0) figures.unwanted++
+        yield* close(scope, item, { _tag: "RouteEvent", runs, passed: matched.passed })
+      })
+
+      /** Found open in nobody's hands: recorded before it is tried again, so that an event that kills the process is put aside. */
+      const noteRecovery = Effect.fnUntraced(function* (scope: TenantScope, item: RoutingItem) {
+        const noted = yield* record(scope, item.id, { _tag: "ResumeRouting" })
+        return noted.state.status === "received" || noted.state.status === "postponed"
+      })
+
+      const route = Effect.fnUntraced(function* (scope: TenantScope, items: ReadonlyArray<RoutingItem>, launch: Launch) {
+        const open: Array<RoutingItem> = []
+        for (const item of items) if (!item.recovered || (yield* noteRecovery(scope, item))) open.push(item)
+        if (open.length === 0) return
+        const decisions = yield* quotas.reserve(
+          scope,
+          "events",
+          open.map(({ id }) => id)
+        )
+        const enabled = yield* enablements.enabled(scope)
+        yield* Effect.forEach(
+          open,
+          (item, index) => {
+            const decision = decisions[index]!
+            if (decision._tag === "Granted") return routeOne(scope, item, enabled, launch)
+            if (decision._tag === "Refused") {
+              figures.refused++
+              return close(scope, item, { _tag: "RefuseEvent", limit: decision.limit })
+            }
+            figures.postponed++
+            return close(scope, item, { _tag: "PostponeEvent", until: decision.until })
+          },
+          { concurrency: "unbounded", discard: true }
+        )
+      })
+
+      return Router.of({
+        prime: (stream, trigger) => primed.set(stream, trigger),
+        unprime: (stream) => primed.delete(stream),
+        route,
+        putAside: Effect.fnUntraced(function* (scope: TenantScope, id: string, cause: Cause.Cause<unknown>) {
+          const message = `A defect repeated itself: ${Cause.pretty(cause).split("\n")[0] ?? "unknown"}`.slice(0, 300)
+          yield* deadLetter(scope, { stream: streamName(scope, `delivery-${id}`), id, recovered: false }, "routing-failed", message)
+        }),
+        figures: () => figures
+      })
+    })
+  )
+}

@@ -1,0 +1,445 @@
+/** The run engine: drives one run from step to step, records every intent and outcome, and survives any interruption between them. */
+import { Cause, Clock, Context, Effect, Layer, Queue, Result } from "effect"
+import { type ContentRef, contentRef } from "#domain/content.ts"
+import type { Bindings } from "#domain/enablement.ts"
+import type { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"
+import { type Origin, systemActor } from "#domain/recorded.ts"
+import { type Run, type RunCommand, type RunRejection, run, type StepError, stepOf } from "#domain/run.ts"
+import { backoffMillis, readySteps, standing } from "#domain/run-plan.ts"
+import type { TenantScope } from "#domain/scope.ts"
+import type { SettingsChain } from "#domain/settings.ts"
+import { type TriggerData, triggerOf } from "./delivery-content.ts"
+import { Enablements } from "./enablements.ts"
+import { type CompiledFlow, Flows } from "./flows.ts"
+import { Entropy } from "./ports/entropy.ts"
+import type { NewContent } from "./ports/journal.ts"
+import { Outbound } from "./ports/outbound.ts"
+import { Payloads } from "./ports/payloads.ts"
+import { Settings } from "./settings.ts"
+import { type Attempt, StepCalls, type StepOutcome } from "./step-calls.ts"
+import { Transact, type TransactError } from "./transact.ts"
+
+export interface RunStart {
+  readonly runId: RunId
+  readonly flow: CompiledFlow
+  readonly deliveryId: DeliveryId
+  readonly content: ContentRef
+  readonly trigger: TriggerData
+  readonly purpose: "route" | "rerun"
+  readonly causedBy?: RunId
+  /** The event's own connection, where its endpoint is bound to one. */
+  readonly connectionId: ConnectionId | undefined
+  /** Connections that the tenant's enablement binds. */
+  readonly bindings: Bindings
+  /** Called once the run is on record, by us or by somebody else before. */
+  readonly onRecord: () => void
+}
+
+/** What the expressions of a run read. */
+type DriveData = {
+  readonly trigger: TriggerData
+  readonly steps: Record<string, { output: unknown }>
+  readonly run: object
+  readonly tenant: object
+}
+
+/** One run in hand. */
+interface Drive {
+  readonly scope: TenantScope
+  readonly runId: RunId
+  readonly flow: CompiledFlow
+  readonly settings: SettingsChain
+  readonly origin: Origin
+  readonly bindings: Bindings
+  readonly triggering: ConnectionId | undefined
+  readonly data: DriveData
+  /** With everything that is decided, also what is not appended yet. */
+  state: Run
+  /** Decided and waiting to ride along with the next append. */
+  commands: Array<RunCommand>
+  contents: Array<NewContent>
+  presumeAbsent: boolean
+  onRecord: (() => void) | undefined
+}
+
+const actor = systemActor("runner")
+const slotOf = (step: string, attempt: number, what: "in" | "out") => `${step}.${attempt}.${what}`
+
+export class Runner extends Context.Service<
+  Runner,
+  {
+    /** Starts a run and drives it until it ends or has to wait. */
+    readonly begin: (scope: TenantScope, start: RunStart) => Effect.Effect<void, TransactError | RunRejection>
+    /** Goes on with a recorded run; `recovered`: nobody had it in hand. */
+    readonly resume: (scope: TenantScope, runId: string, recovered: boolean) => Effect.Effect<void, TransactError | RunRejection>
+    /** Takes it out of circulation after repeated defects. */
+    readonly quarantine: (
+      scope: TenantScope,
+      runId: string,
+      cause: Cause.Cause<unknown>
+    ) => Effect.Effect<void, TransactError | RunRejection>
+    readonly figures: () => Readonly<Record<"started" | "succeeded" | "failed" | "parked" | "retried" | "quarantined", number>>
+  }
+>()("tributary/services/Runner") {
+  static readonly layer = Layer.effect(
+    Runner,
+    Effect.gen(function* () {
+      const { forget, read, transact } = yield* Transact
+      const entropy = yield* Entropy
+      const enablements = yield* Enablements
+      const flows = yield* Flows
+      const payloads = yield* Payloads
+      const settings = yield* Settings
+      const outbound = yield* Outbound
+      const calls = yield* StepCalls
+      const figures = { started: 0, succeeded: 0, failed: 0, parked: 0, retried: 0, quarantined: 0 }
+
+      /** Decides on the state in hand; it is written with the next `flush`. */
+      const buffer = (drive: Drive, command: RunCommand): RunRejection | undefined => {
+        const decided = run.decide(command, drive.state)
+        if (Result.isFailure(decided)) return decided.failure
+        for (const event of decided.success) drive.state = run.evolve(drive.state, event)
+        drive.commands.push(command)
+        return undefined
+      }
+
+      /** Writes what was decided, in one append. */
+      const flush = Effect.fnUntraced(function* (drive: Drive) {
+        if (drive.commands.length === 0) return
+        const { commands, contents } = drive
+        drive.commands = []
+        drive.contents = []
+        const done = yield* transact(run, drive.scope, drive.runId, commands, {
+          origin: drive.origin,
+          contents,
+          presumeAbsent: drive.presumeAbsent
+        })
+        drive.presumeAbsent = false
+        drive.state = done.state
+        drive.onRecord?.()
+        drive.onRecord = undefined
+      })
+
+      const decide = (drive: Drive, command: RunCommand): Effect.Effect<void, RunRejection> => {
+        const rejected = buffer(drive, command)
+        return rejected === undefined ? Effect.void : Effect.fail(rejected)
+      }
+
+      /** Keeps content with the next append; the reference is known at once. */
+      const keep = (drive: Drive, step: string, attempt: number, what: "in" | "out", content: unknown): ContentRef => {
+        const slot = slotOf(step, attempt, what)
+        drive.contents.push({ slot, bytes: JSON.stringify(content) })
+        return contentRef(`run-${drive.runId}`, slot)
+      }
+
+      const errorOf = (drive: Drive, step: string, attempt: number, error: Omit<StepError, "detail">, detail: unknown): StepError =>
+        detail === undefined ? error : { ...error, detail: keep(drive, step, attempt, "out", { error: detail }) }
+
+      const transform = Effect.fnUntraced(function* (drive: Drive, index: number) {
+        const definition = drive.flow.document.steps[index]!
+        const step = definition.id as StepId
+        const attempt = stepOf(drive.state, step).attempt + 1
+        const before = outbound.now()
+        const evaluated = yield* Effect.result(drive.flow.steps[index]!.evaluate(drive.data))
+        const durationMillis = Math.round((outbound.now() - before) * 1000) / 1000
+        if (Result.isSuccess(evaluated)) {
+          drive.data.steps[step] = { output: evaluated.success }
+          const output = keep(drive, step, attempt, "out", { output: evaluated.success })
+          return yield* decide(drive, { _tag: "SucceedStep", step, attempt, output, durationMillis })
+        }
+        const error = errorOf(
+          drive,
+          step,
+          attempt,
+          { kind: "permanent", code: "expression", message: "The expression failed on this input." },
+          evaluated.failure.message
+        )
+        const continued = definition.onError === "continue"
+        if (continued) drive.data.steps[step] = { output: null }
+        return yield* decide(drive, { _tag: "FailStep", step, attempt, error, durationMillis, definitive: true, continued })
+      })
+
+      const park = (drive: Drive, step: StepId, connectorId: ConnectorId, since: number, until: number) => {
+        figures.parked++
+        return decide(drive, { _tag: "ParkRun", step, connectorId, since, until })
+      }
+
+      /** The vendor refused the credentials: the connection is broken, and the run waits for it to be repaired (R15). */
+      const parkForCredentials = Effect.fnUntraced(function* (drive: Drive, attempt: Attempt, failed: RunCommand, message: string) {
+        const now = yield* Clock.currentTimeMillis
+        const since = drive.state.parkedSince ?? now
+        const until = calls.parkedUntil(drive.settings, since, now)
+        yield* calls.refused(drive.scope, attempt, message)
+        if (until === null) return yield* decide(drive, failed)
+        yield* decide(drive, { ...failed, retryAt: now } as RunCommand)
+        yield* park(drive, attempt.step, attempt.connector.manifest.id, since, until)
+      })
+
+      /** Records what came of a call, with the next append. */
+      const record = Effect.fnUntraced(function* (drive: Drive, attempt: Attempt, outcome: StepOutcome) {
+        const { step, index } = attempt
+        const definition = drive.flow.document.steps[index]!
+        const shared = { step, attempt: attempt.attempt, durationMillis: outcome.durationMillis }
+        const input = attempt.input === undefined ? {} : { input: attempt.input }
+        if (outcome._tag === "Succeeded") {
+          drive.data.steps[step] = { output: outcome.output }
+          const output = keep(drive, step, attempt.attempt, "out", { output: outcome.output, response: outcome.response })
+          return yield* decide(drive, { _tag: "SucceedStep", ...shared, ...input, output, status: outcome.response.status })
+        }
+        const tries = stepOf(drive.state, step).tries
+        const error = errorOf(drive, step, attempt.attempt, outcome.error, outcome.detail)
+        const failed: Omit<typeof RunCommand.cases.FailStep.Type, "continued"> = {
+          _tag: "FailStep",
+          ...shared,
+          ...input,
+          error,
+          definitive: outcome.definitive
+        }
+        if (outcome.outcomeUnknown && !attempt.repeatable)
+          return yield* decide(drive, { _tag: "AskForDecision", step, attempt: attempt.attempt })
+        if (error.kind === "credentials")
+          return yield* parkForCredentials(drive, attempt, { ...failed, continued: false }, outcome.error.message)
+        const retries = error.kind === "transient" || error.kind === "unknown-outcome"
+        if (retries && tries + 1 < attempt.attemptsMax) {
+          figures.retried++
+          const now = yield* Clock.currentTimeMillis
+          const retryAt = now + backoffMillis(attempt.backoff, tries, entropy.fraction(), outcome.retryAfterMillis)
+          return yield* decide(drive, { ...failed, retryAt, continued: false })
+        }
+        const continued = definition.onError === "continue"
+        if (continued) drive.data.steps[step] = { output: null }
+        return yield* decide(drive, { ...failed, continued })
+      })
+
+      /** Gets one call ready: its input, connection and request. What cannot be sent is recorded as failed, or parks the run. */
+      const prepare = Effect.fnUntraced(function* (drive: Drive, index: number) {
+        const prepared = yield* calls.prepare(drive, index)
+        if (prepared._tag === "Ready") {
+          const { attempt } = prepared
+          const input = keep(drive, attempt.step, attempt.attempt, "in", prepared.content)
+          if (attempt.effect !== "safe")
+            yield* decide(drive, {
+              _tag: "StartStep",
+              step: attempt.step,
+              attempt: attempt.attempt,
+              generation: attempt.generation,
+              effect: attempt.effect,
+              connectionId: attempt.connection.connectionId,
+              input,
+              sendBy: attempt.sendByEpochMillis,
+              timeoutMillis: attempt.request.timeoutMs
+            })
+          return { ...attempt, input: attempt.effect === "safe" ? input : undefined } as Attempt
+        }
+        if (prepared._tag === "Parks") {
+          const since = drive.state.parkedSince ?? (yield* Clock.currentTimeMillis)
+          yield* park(drive, prepared.step, prepared.connectorId, since, prepared.until)
+          return undefined
+        }
+        const attempt = stepOf(drive.state, prepared.step).attempt + 1
+        const error = errorOf(drive, prepared.step, attempt, prepared.error, prepared.detail)
+        const continued = drive.flow.document.steps[index]!.onError === "continue"
+        if (continued) drive.data.steps[prepared.step] = { output: null }
+        yield* decide(drive, { _tag: "FailStep", step: prepared.step, attempt, error, durationMillis: 0, definitive: true, continued })
+        return undefined
+      })
+
+      /** Pure steps at once, calls all together; every intent is durable before its call, every outcome soon after. */
+      const advance = Effect.fnUntraced(function* (drive: Drive) {
+        const outcomes = yield* Queue.unbounded<readonly [Attempt, StepOutcome]>()
+        let inFlight = 0
+        for (;;) {
+          const attempts: Array<Attempt> = []
+          let again = false
+          if (drive.state.status === "running" || drive.state.status === "waiting") {
+            const now = yield* Clock.currentTimeMillis
+            const stop = standing(drive.flow.graph, drive.state)._tag === "Failed"
+            for (const index of stop ? [] : readySteps(drive.flow.graph, drive.state, now)) {
+              if (drive.flow.document.steps[index]!.kind === "transform") {
+                yield* transform(drive, index)
+                again = true
+              } else {
+                const attempt = yield* prepare(drive, index)
+                if (attempt === undefined) again = true
+                else attempts.push(attempt)
+              }
+            }
+          }
+          if (attempts.length === 0 && again) continue
+          if (attempts.length === 0 && inFlight === 0) return
+          yield* flush(drive)
+          if (attempts.length === 1 && inFlight === 0) {
+            yield* record(drive, attempts[0]!, yield* calls.send(attempts[0]!))
+            continue
+          }
+          for (const attempt of attempts) {
+            inFlight++
+            yield* Effect.forkChild(Effect.flatMap(calls.send(attempt), (outcome) => Queue.offer(outcomes, [attempt, outcome] as const)))
+          }
+          const [attempt, outcome] = yield* Queue.take(outcomes)
+          inFlight--
+          yield* record(drive, attempt, outcome)
+        }
+      })
+
+      const conclude = Effect.fnUntraced(function* (drive: Drive) {
+        if (drive.state.status === "running" || drive.state.status === "waiting") {
+          const stands = standing(drive.flow.graph, drive.state)
+          if (stands._tag === "Done") yield* decide(drive, { _tag: "FinishRun" })
+          if (stands._tag === "Failed") {
+            const step = drive.flow.document.steps[stands.index]!.id as StepId
+            yield* decide(drive, {
+              _tag: "FailRun",
+              step,
+              error: { kind: "permanent", code: "step-failed", message: `Step ${step} failed; its error says why.` }
+            })
+          }
+        }
+        yield* flush(drive)
+        if (drive.state.status === "succeeded") figures.succeeded++
+        if (drive.state.status === "failed") figures.failed++
+        forget(drive.scope, `run-${drive.runId}`)
+      })
+
+      /** Whoever lost the run, or finds it cancelled, stops without a word: the record is right as it is. */
+      const overtaken = (drive: Drive) => (rejection: RunRejection | TransactError) =>
+        rejection._tag === "StepNotYours" || rejection._tag === "RunNotInState"
+          ? Effect.sync(() => {
+              drive.onRecord?.()
+              forget(drive.scope, `run-${drive.runId}`)
+            })
+          : Effect.fail(rejection)
+
+      const carryOut = (drive: Drive) =>
+        Effect.catch(
+          Effect.flatMap(advance(drive), () => conclude(drive)),
+          overtaken(drive)
+        )
+
+      const newDrive = (
+        scope: TenantScope,
+        start: Pick<RunStart, "runId" | "flow" | "deliveryId" | "trigger" | "bindings" | "connectionId">,
+        chain: SettingsChain,
+        state: Run
+      ): Drive => ({
+        scope,
+        runId: start.runId,
+        flow: start.flow,
+        settings: chain,
+        origin: { actor, correlationId: start.deliveryId },
+        bindings: start.bindings,
+        triggering: start.connectionId,
+        data: {
+          trigger: start.trigger,
+          steps: {},
+          run: { id: start.runId, flowId: start.flow.flowId, version: start.flow.version },
+          tenant: { key: scope.key }
+        },
+        state,
+        commands: [],
+        contents: [],
+        presumeAbsent: false,
+        onRecord: undefined
+      })
+
+      const begin = Effect.fnUntraced(function* (scope: TenantScope, start: RunStart) {
+        const chain = yield* settings.chain(scope, { flowId: start.flow.flowId })
+        const drive = newDrive(scope, start, chain, run.initialState)
+        drive.presumeAbsent = true
+        drive.onRecord = start.onRecord
+        figures.started++
+        yield* decide(drive, {
+          _tag: "StartRun",
+          runId: start.runId,
+          flowId: start.flow.flowId as FlowId,
+          version: start.flow.version,
+          purpose: start.purpose,
+          deliveryId: start.deliveryId,
+          trigger: start.content,
+          steps: start.flow.stepList,
+          ...(start.connectionId === undefined ? {} : { connectionId: start.connectionId }),
+          ...(start.causedBy === undefined ? {} : { causedBy: start.causedBy })
+        })
+        yield* carryOut(drive)
+      })
+
+      /** Opens what the rest of the run reads: the trigger and the outputs of the steps that are done. */
+      const reopen = Effect.fnUntraced(function* (scope: TenantScope, state: Run) {
+        const { started } = state
+        const done = Object.entries(state.steps).flatMap(([id, step]) => (step.output === null ? [] : [[id, step.output] as const]))
+        const [first, ...rest] = yield* payloads.open(scope, [started!.trigger, ...done.map(([, ref]) => ref)])
+        const trigger = triggerOf(first!)
+        const outputs = rest.map(
+          (bytes, index) => [done[index]![0], JSON.parse(Buffer.from(bytes).toString()) as { output: unknown }] as const
+        )
+        return { trigger, outputs }
+      })
+
+      /** A started call whose outcome nobody recorded: repeated where that is harmless, else put before a person (R13). */
+      const settleUnknown = Effect.fnUntraced(function* (drive: Drive) {
+        const now = yield* Clock.currentTimeMillis
+        for (const [id, step] of Object.entries(drive.state.steps)) {
+          if (step.status !== "started") continue
+          const shared = { step: id as StepId, attempt: step.attempt }
+          if (step.effect === "unsafe" || step.effect === "verifiable") yield* decide(drive, { _tag: "AskForDecision", ...shared })
+          else
+            yield* decide(drive, {
+              _tag: "FailStep",
+              ...shared,
+              error: {
+                kind: "unknown-outcome",
+                code: "interrupted",
+                message: "The process ended before the outcome was recorded; the call is repeated under the same key."
+              },
+              durationMillis: 0,
+              retryAt: now,
+              definitive: false,
+              continued: false
+            })
+        }
+      })
+
+      const resume = Effect.fnUntraced(function* (scope: TenantScope, id: string, recovered: boolean) {
+        const runId = id as RunId
+        const found = yield* read(run, scope, runId)
+        const now = yield* Clock.currentTimeMillis
+        const due = run.workDue!(found.state)
+        if (found.state.started === null || due === null || due > now) return
+        const { flowId, version, deliveryId, connectionId } = found.state.started
+        const origin: Origin = { actor, correlationId: deliveryId }
+        if (recovered && found.state.status === "running") {
+          const resumed = yield* transact(run, scope, runId, { _tag: "ResumeRun" }, { origin })
+          if (resumed.state.status === "quarantined") {
+            figures.quarantined++
+            return
+          }
+        }
+        if (found.state.status === "parked") yield* transact(run, scope, runId, { _tag: "ReleaseRun" }, { origin })
+        const readied = yield* Effect.result(Effect.all([flows.published(scope, flowId, version), reopen(scope, found.state)]))
+        if (Result.isFailure(readied)) {
+          const failure = readied.failure
+          if (failure._tag !== "FlowNotPublished" && failure._tag !== "ContentGone") return yield* Effect.fail(failure)
+          const error: StepError = { kind: "permanent", code: "unreadable", message: failure.message }
+          yield* transact(run, scope, runId, { _tag: "FailRun", error }, { origin })
+          return
+        }
+        const [flow, { trigger, outputs }] = readied.success
+        const chain = yield* settings.chain(scope, { flowId })
+        const state = (yield* read(run, scope, runId)).state
+        const bindings = (yield* enablements.enabled(scope)).flows[flowId]?.bindings ?? {}
+        const drive = newDrive(scope, { runId, flow, deliveryId, trigger, bindings, connectionId }, chain, state)
+        for (const [step, content] of outputs) drive.data.steps[step] = { output: content.output }
+        yield* Effect.catch(settleUnknown(drive), overtaken(drive))
+        yield* carryOut(drive)
+      })
+
+      const quarantine = Effect.fnUntraced(function* (scope: TenantScope, runId: string, cause: Cause.Cause<unknown>) {
+        figures.quarantined++
+        const reason = `A defect repeated itself: ${Cause.pretty(cause).split("\n")[0] ?? "unknown"}`.slice(0, 300)
+        yield* transact(run, scope, runId, { _tag: "QuarantineRun", reason }, { origin: { actor } })
+      })
+
+      return Runner.of({ begin, resume, quarantine, figures: () => figures })
+    })
+  )
+}

@@ -1,0 +1,172 @@
+/** Settings: what holds for a scope, who says so, and changing it. */
+import { Clock, Context, Effect, Layer, type Schema } from "effect"
+import { fold } from "#domain/decider.ts"
+import type { Actor, Origin } from "#domain/recorded.ts"
+import { platformScope, type Scope, type ScopeKey, spaceScope, streamName } from "#domain/scope.ts"
+import {
+  isSettingKey,
+  nearestSettingKeys,
+  type SettingKey,
+  type SettingLevel,
+  type SettingValueOf,
+  settingKeys
+} from "#domain/setting-catalogue.ts"
+import {
+  explain,
+  noSettings,
+  resolve,
+  type SettingExplained,
+  type SettingRejected,
+  type SettingsChain,
+  type SettingsCommand,
+  type SettingsState,
+  SettingUnknown,
+  settings
+} from "#domain/settings.ts"
+import { BoundedCache } from "./bounded-cache.ts"
+import { Journal } from "./ports/journal.ts"
+import type { JournalUnavailable } from "./ports/unavailable.ts"
+import { Transact, type TransactError } from "./transact.ts"
+
+/** For which integration (by connector) or flow, within the scope. */
+export interface SettingTarget {
+  readonly connectorId?: string | undefined
+  readonly flowId?: string | undefined
+}
+
+/** Scopes whose settings are kept in memory; most hold the same empty state. */
+const cachedScopesMax = 50_000
+/** Events of a settings stream read at once when it is folded as of a past time. */
+const historyPage = 1_000
+
+const levelOf = (scope: Scope, target: SettingTarget): { readonly level: SettingLevel; readonly target?: string } => {
+  if (target.flowId !== undefined) return { level: "flow", target: target.flowId }
+  if (target.connectorId !== undefined) return { level: "integration", target: target.connectorId }
+  return { level: scope.level }
+}
+const actorName = ({ kind, id }: Actor): string => `${kind}:${id}`
+
+type ReadError = TransactError
+export class Settings extends Context.Service<
+  Settings,
+  {
+    /** The states to resolve several keys with, by `resolve` of the domain. From memory when they are there. */
+    readonly chain: (scope: Scope, target?: SettingTarget) => Effect.Effect<SettingsChain, ReadError>
+    readonly resolve: <Key extends SettingKey>(
+      scope: Scope,
+      key: Key,
+      target?: SettingTarget
+    ) => Effect.Effect<SettingValueOf<Key>, ReadError>
+    /** Who says so, and what is overridden; `at` (epoch milliseconds): as it stood at that time. */
+    readonly explain: (
+      scope: Scope,
+      key: string,
+      options?: SettingTarget & { readonly at?: number | undefined }
+    ) => Effect.Effect<SettingExplained, SettingUnknown | ReadError>
+    /** Every key as it holds for the scope. */
+    readonly list: (scope: Scope, target?: SettingTarget) => Effect.Effect<ReadonlyArray<SettingExplained>, ReadError>
+    /** Sets it on the scope's own level, or on its integration or flow when the target names one. */
+    readonly set: (
+      scope: Scope,
+      key: string,
+      value: Schema.Json,
+      target: SettingTarget,
+      origin: Origin
+    ) => Effect.Effect<SettingExplained, SettingRejected | TransactError>
+    /** Takes back what was set on that level: the less specific one holds again. */
+    readonly clear: (
+      scope: Scope,
+      key: string,
+      target: SettingTarget,
+      origin: Origin
+    ) => Effect.Effect<SettingExplained, SettingRejected | TransactError>
+  }
+>()("tributary/services/Settings") {
+  static readonly layer = Layer.effect(
+    Settings,
+    Effect.gen(function* () {
+      const { read, transact } = yield* Transact
+      const journal = yield* Journal
+      const states = new BoundedCache<ScopeKey, { readonly state: SettingsState; readonly revision: number }>(cachedScopesMax)
+
+      /** An answer that was on its way while somebody changed the stream must not hide the change. */
+      const keep = (scope: Scope, found: { readonly state: SettingsState; readonly revision: number }): SettingsState => {
+        const known = states.get(scope.key)
+        if (known !== undefined && known.revision > found.revision) return known.state
+        states.set(scope.key, { state: found.state, revision: found.revision })
+        return found.state
+      }
+      const stateOf = (scope: Scope): Effect.Effect<SettingsState, ReadError> => {
+        const known = states.get(scope.key)
+        return known === undefined ? Effect.map(read(settings, scope, "self"), (found) => keep(scope, found)) : Effect.succeed(known.state)
+      }
+
+      const chainWith = <E>(scope: Scope, target: SettingTarget, stateOf: (scope: Scope) => Effect.Effect<SettingsState, E>) =>
+        Effect.gen(function* () {
+          return {
+            platform: yield* stateOf(platformScope),
+            space: scope.level === "platform" ? noSettings : yield* stateOf(spaceScope(scope.space)),
+            tenant: scope.level === "tenant" ? yield* stateOf(scope) : undefined,
+            connectorId: target.connectorId,
+            flowId: target.flowId
+          } satisfies SettingsChain
+        })
+      const chain = (scope: Scope, target: SettingTarget = {}): Effect.Effect<SettingsChain, ReadError> => {
+        const platform = states.get(platformScope.key)
+        const space = scope.level === "platform" ? undefined : states.get(scope.space)
+        const tenant = scope.level === "tenant" ? states.get(scope.key) : undefined
+        return platform !== undefined && space !== undefined && (tenant !== undefined || scope.level === "space")
+          ? Effect.succeed({ platform: platform.state, space: space.state, tenant: tenant?.state, ...target })
+          : chainWith(scope, target, stateOf)
+      }
+
+      /** Folds the stream up to a time: "what held last Tuesday". */
+      const stateAt = Effect.fnUntraced(function* (scope: Scope, at: number) {
+        let state = noSettings
+        for (let from = 0; ; from += historyPage) {
+          const page = yield* journal.readStream(scope, streamName(scope, "settings-self"), { from, limit: historyPage })
+          const until = page.filter((event) => event.at <= at)
+          state = fold(
+            settings,
+            state,
+            until.map(({ type, version, data }) => settings.events.decode(type, version, data))
+          )
+          if (page.length < historyPage || until.length < page.length) return state
+        }
+      })
+
+      const explainAt = Effect.fn("Settings.explain")(function* (
+        scope: Scope,
+        key: string,
+        { at, ...target }: SettingTarget & { readonly at?: number | undefined } = {}
+      ) {
+        if (!isSettingKey(key)) return yield* new SettingUnknown({ key, near: nearestSettingKeys(key) })
+        const past = (scope: Scope): Effect.Effect<SettingsState, JournalUnavailable> => stateAt(scope, at!)
+        return explain(key, at === undefined ? yield* chain(scope, target) : yield* chainWith(scope, target, past))
+      })
+
+      const change = Effect.fnUntraced(function* (scope: Scope, command: SettingsCommand, target: SettingTarget, origin: Origin) {
+        const done = yield* transact(settings, scope, "self", command, { origin })
+        keep(scope, done)
+        return explain(command.key as SettingKey, yield* chain(scope, target))
+      })
+
+      return Settings.of({
+        chain,
+        resolve: (scope, key, target) => Effect.map(chain(scope, target), (chain) => resolve(key, chain)),
+        explain: explainAt,
+        list: (scope, target) => Effect.map(chain(scope, target), (chain) => settingKeys.map((key) => explain(key, chain))),
+        set: Effect.fn("Settings.set")(function* (scope, key, value, target, origin) {
+          const at = yield* Clock.currentTimeMillis
+          const fields = { ...levelOf(scope, target), key, by: actorName(origin.actor), at }
+          return yield* change(scope, { _tag: "SetSetting", ...fields, value }, target, origin)
+        }),
+        clear: Effect.fn("Settings.clear")(function* (scope, key, target, origin) {
+          const at = yield* Clock.currentTimeMillis
+          const fields = { ...levelOf(scope, target), key, by: actorName(origin.actor), at }
+          return yield* change(scope, { _tag: "ClearSetting", ...fields }, target, origin)
+        })
+      })
+    })
+  )
+}
