@@ -6,13 +6,14 @@ import type { QueryRefused, ReadModels } from "./ports/read-models.ts"
 import { type ModelProgress, type ProjectionStatus, ProjectionUnknown, ViewsBehind, ViewsBuilding } from "./ports/view-server.ts"
 import { type Entry, type Model, reaches } from "./projection-runner.ts"
 
-/** A query waits at most so long for its position (R22). */
+/** A query waits at most so long for its position, or for the first generation to be complete (R22). */
 export const waitMillis = 2000
 const retryAfterSeconds = 2
 
 interface Waiter {
   readonly entry: Entry
-  readonly wanted: Position
+  /** Null: any complete generation will do. */
+  readonly wanted: Position | null
   readonly reached: Deferred.Deferred<void>
 }
 
@@ -24,6 +25,8 @@ const shareOf = (position: Position | null, head: Position | null): number | nul
 }
 
 const isRefused = (error: unknown): error is QueryRefused => (error as { readonly _tag?: unknown } | null)?._tag === "QueryRefused"
+
+const isThere = ({ serving }: Entry, wanted: Position | null) => serving !== null && (wanted === null || reaches(serving.position, wanted))
 
 /** `urge` is called when somebody begins to wait. */
 export const makeQueries = (entries: ReadonlyMap<string, Entry>, store: ReadModels["Service"], feed: Feed["Service"], urge: () => void) => {
@@ -42,18 +45,25 @@ export const makeQueries = (entries: ReadonlyMap<string, Entry>, store: ReadMode
     return yield* new ViewsBuilding({ projection: projection.name, share: shareOf(building?.position ?? null, head), retryAfterSeconds })
   })
 
-  const waitFor = (entry: Entry, wanted: Position) =>
-    Effect.suspend(() => {
+  const late = (entry: Entry, wanted: Position | null) =>
+    entry.serving === null || wanted === null
+      ? notYet(entry)
+      : Effect.fail(new ViewsBehind({ projection: entry.projection.name, wanted, position: entry.serving.position, retryAfterSeconds }))
+
+  /** The serving model, once it has got there. */
+  const servingAt = (entry: Entry, wanted: Position | null) => {
+    if (isThere(entry, wanted)) return Effect.succeed(entry.serving!)
+    return Effect.suspend(() => {
       const waiter: Waiter = { entry, wanted, reached: Deferred.makeUnsafe() }
       waiters.add(waiter)
       urge()
-      const late = () =>
-        new ViewsBehind({ projection: entry.projection.name, wanted, position: entry.serving?.position ?? null, retryAfterSeconds })
       return Deferred.await(waiter.reached).pipe(
-        Effect.timeoutOrElse({ duration: waitMillis, orElse: () => Effect.fail(late()) }),
+        Effect.timeoutOrElse({ duration: waitMillis, orElse: () => late(entry, wanted) }),
+        Effect.map(() => entry.serving!),
         Effect.ensuring(Effect.sync(() => waiters.delete(waiter)))
       )
     })
+  }
 
   const progressOf = (model: Model | null, head: Position | null, rows: ReadonlyMap<string, number>): ModelProgress | null =>
     model && {
@@ -71,14 +81,11 @@ export const makeQueries = (entries: ReadonlyMap<string, Entry>, store: ReadMode
     waiting: () => waiters.size > 0,
     /** Called when a model has moved on. */
     settle: () => {
-      for (const waiter of waiters)
-        if (reaches(waiter.entry.serving?.position ?? null, waiter.wanted)) Deferred.doneUnsafe(waiter.reached, Effect.void)
+      for (const { entry, wanted, reached } of waiters) if (isThere(entry, wanted)) Deferred.doneUnsafe(reached, Effect.void)
     },
     ask: Effect.fnUntraced(function* <A, E>(projection: string, after: Position | null, question: (model: string) => Effect.Effect<A, E>) {
       const entry = yield* entryOf(projection)
-      if (entry.serving === null) return yield* notYet(entry)
-      if (after !== null && !reaches(entry.serving.position, after)) yield* waitFor(entry, after)
-      const { name, status } = entry.serving
+      const { name, status } = yield* servingAt(entry, after)
       // An older version may lack the field that is asked for: only a newer one can answer.
       return yield* status === "frozen" ? Effect.catchIf(question(name), isRefused, () => notYet(entry)) : question(name)
     }),

@@ -18,7 +18,9 @@ import { Enablements } from "#services/enablements.ts"
 import { Endpoints } from "#services/endpoints.ts"
 import { Flows } from "#services/flows.ts"
 import { Ingest } from "#services/ingest.ts"
+import { Journal } from "#services/ports/journal.ts"
 import { MasterKey } from "#services/ports/master-key.ts"
+import { Outbound } from "#services/ports/outbound.ts"
 import { Quotas } from "#services/quotas.ts"
 import { Router } from "#services/router.ts"
 import { Runner } from "#services/runner.ts"
@@ -35,8 +37,23 @@ const builtIn = readdirSync(manifests).map((file) => readFileSync(new URL(file, 
 const eventTypes = Object.fromEntries([...allEvents].map(([type, family]) => [type, family.versionOf(type)]))
 const masterKey = Layer.succeed(MasterKey, MasterKey.of({ id: "test", key: Redacted.make(new Uint8Array(32).fill(7)), where: "the test" }))
 
+/** Where a test makes the engine die: called before and after each append and each call out; what it holds back never comes back. */
+export type Fate = <A, E>(what: "append" | "call", effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
+const lives: Fate = (_what, effect) => effect
+
+const fatedJournal = (fate: Fate) =>
+  Layer.effect(
+    Journal,
+    Effect.map(Journal, (journal) => Journal.of({ ...journal, append: (append) => fate("append", journal.append(append)) }))
+  )
+const fatedOutbound = (fate: Fate) =>
+  Layer.effect(
+    Outbound,
+    Effect.map(Outbound, (outbound) => Outbound.of({ ...outbound, call: (request) => fate("call", outbound.call(request)) }))
+  )
+
 /** The engine's layers over a data folder. */
-export const engineLayer = (folder: string) => {
+export const engineLayer = (folder: string, fate: Fate = lives) => {
   const stores = JournalLive.layer({ journalFile: join(folder, "journal.db"), vaultFile: join(folder, "vault.db"), eventTypes }).pipe(
     Layer.provide(masterKey)
   )
@@ -46,7 +63,8 @@ export const engineLayer = (folder: string) => {
     Bus.layer,
     OutboundLive.layer({ allow: Result.getOrThrow(parseAllowList("127.0.0.1")) })
   )
-  const foundation = Transact.layer.pipe(Layer.provideMerge(Layer.mergeAll(stores, outside)))
+  const fated = Layer.mergeAll(fatedJournal(fate), fatedOutbound(fate)).pipe(Layer.provideMerge(Layer.mergeAll(stores, outside)))
+  const foundation = Transact.layer.pipe(Layer.provideMerge(fated))
   const policy = Layer.mergeAll(Quotas.layer, Tenants.layer, Spaces.layer, Accounts.layer, Connectors.layerWith(builtIn)).pipe(
     Layer.provideMerge(Settings.layer),
     Layer.provideMerge(foundation)
@@ -67,12 +85,12 @@ export const engineLayer = (folder: string) => {
 export type Engine = Layer.Success<ReturnType<typeof engineLayer>>
 
 /** A data folder that goes with the test, and engines started on it one after the other. */
-export const withFolder = async (body: (start: () => ManagedRuntime.ManagedRuntime<Engine, unknown>) => Promise<void>) => {
+export const withFolder = async (body: (start: (fate?: Fate) => ManagedRuntime.ManagedRuntime<Engine, unknown>) => Promise<void>) => {
   const folder = mkdtempSync(join(tmpdir(), "tributary-test-"))
   const started: Array<ManagedRuntime.ManagedRuntime<Engine, unknown>> = []
   try {
-    await body(() => {
-      const runtime = ManagedRuntime.make(engineLayer(folder))
+    await body((fate) => {
+      const runtime = ManagedRuntime.make(engineLayer(folder, fate))
       started.push(runtime)
       return runtime
     })
