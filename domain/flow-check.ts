@@ -100,9 +100,15 @@ const actionFindings = (step: ActionStep, index: number, { manifest }: FlowSurro
 const referenceFindings = (
   path: ReadonlyArray<string | number>,
   references: ReadonlyArray<ReadonlyArray<string>>,
-  ids: ReadonlySet<string>
+  ids: ReadonlySet<string>,
+  ordered: boolean
 ): ReadonlyArray<Finding> =>
   references.flatMap(([root, name, member]): ReadonlyArray<Finding> => {
+    if (root === "steps" && name === undefined && !ordered) {
+      return [
+        finding(path, "It reads steps without naming one, so it is not known what to wait for. Write steps.<id>.output, or add after.")
+      ]
+    }
     if (root === "steps" && name !== undefined && !ids.has(name)) {
       return [finding(path, `It reads steps.${name}, but there is no such step. Steps of this flow: ${named([...ids])}.`)]
     }
@@ -129,7 +135,8 @@ const expressionFindings = (document: FlowDocument, ids: ReadonlySet<string>, { 
       findings.push(finding(path, `The expression is not valid JSONata${where}: ${found.invalid}. Correct it.`))
       continue
     }
-    findings.push(...referenceFindings(path, found.paths, ids))
+    const ordered = (document.steps[step]!.after ?? []).length > 0
+    findings.push(...referenceFindings(path, found.paths, ids, ordered))
     reads.set(step, [...(reads.get(step) ?? []), ...stepsRead(found.paths)])
   }
   return { reads, findings }

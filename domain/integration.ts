@@ -24,6 +24,8 @@ export interface Integration {
   readonly connections: Readonly<Record<ConnectionId, ConnectionState>>
   readonly preferred: ConnectionId | null
   readonly revoked: ReadonlyArray<ConnectionId>
+  /** A connection became usable, and the runs that wait for one were not told yet: open work. */
+  readonly awaited: boolean
 }
 
 const Reason = Schema.String.check(Schema.isMaxLength(300))
@@ -42,7 +44,9 @@ export const IntegrationCommand = Schema.TaggedUnion({
   /** `generation`: of the secrets that failed; an older one says nothing about the connection of today. */
   BreakConnection: { connectionId: ConnectionId, generation: Schema.Int, reason: Reason },
   RepairConnection: { connectionId: ConnectionId },
-  RevokeConnection: { connectionId: ConnectionId, reason: Reason }
+  RevokeConnection: { connectionId: ConnectionId, reason: Reason },
+  /** The runs that waited for a connection were told of it. */
+  NoteRunsReleased: {}
 })
 
 export type IntegrationEvent = typeof IntegrationEvent.Type
@@ -64,7 +68,8 @@ export const IntegrationEvent = Schema.TaggedUnion({
   },
   ConnectionBroken: { connectionId: ConnectionId, reason: Reason },
   ConnectionRepaired: { connectionId: ConnectionId },
-  ConnectionRevoked: { connectionId: ConnectionId, reason: Reason }
+  ConnectionRevoked: { connectionId: ConnectionId, reason: Reason },
+  WaitingRunsReleased: {}
 })
 const cases = IntegrationEvent.cases
 
@@ -85,6 +90,10 @@ export class TooManyConnections extends Schema.TaggedError<TooManyConnections>()
 }
 export type IntegrationRejection = ConnectionNotFound | ConnectionExists | TooManyConnections
 
+/** A connection that is not revoked. */
+export const connectionOf = ({ connections }: Integration, connectionId: ConnectionId): ConnectionState | undefined =>
+  Object.hasOwn(connections, connectionId) ? connections[connectionId] : undefined
+
 type Decision = Result.Result<ReadonlyArray<IntegrationEvent>, IntegrationRejection>
 
 /** Decides about a connection that has to exist. */
@@ -93,7 +102,7 @@ const about = (
   connectionId: ConnectionId,
   decide: (connection: ConnectionState) => ReadonlyArray<IntegrationEvent>
 ): Decision => {
-  const connection = Object.hasOwn(state.connections, connectionId) ? state.connections[connectionId] : undefined
+  const connection = connectionOf(state, connectionId)
   return connection === undefined ? Result.fail(new ConnectionNotFound({ connectionId })) : Result.succeed(decide(connection))
 }
 
@@ -121,7 +130,8 @@ export const integration: Aggregate<Integration, IntegrationCommand, Integration
   kind: "integration",
   version: 1,
   events: eventFamily(IntegrationEvent),
-  initialState: { connections: {}, preferred: null, revoked: [] },
+  initialState: { connections: {}, preferred: null, revoked: [], awaited: false },
+  workDue: (state) => (state.awaited ? 0 : null),
   decide: (command, state): Decision =>
     IntegrationCommand.match(command, {
       AuthorizeConnection: ({ _tag: _, ...authorized }) => {
@@ -158,12 +168,14 @@ export const integration: Aggregate<Integration, IntegrationCommand, Integration
       RevokeConnection: ({ connectionId, reason }) =>
         state.revoked.includes(connectionId)
           ? Result.succeed([])
-          : about(state, connectionId, () => [cases.ConnectionRevoked.make({ connectionId, reason })])
+          : about(state, connectionId, () => [cases.ConnectionRevoked.make({ connectionId, reason })]),
+      NoteRunsReleased: () => Result.succeed(state.awaited ? [cases.WaitingRunsReleased.make({})] : [])
     }),
   evolve: (state, event) =>
     IntegrationEvent.match(event, {
       ConnectionAuthorized: ({ connectionId, method, secrets, variables }): Integration => ({
         ...state,
+        awaited: true,
         connections: {
           ...state.connections,
           [connectionId]: { method, status: "active", secrets, generation: 1, variables: variables ?? null }
@@ -177,8 +189,10 @@ export const integration: Aggregate<Integration, IntegrationCommand, Integration
       },
       ConnectionMadeDefault: ({ connectionId }) => ({ ...state, preferred: connectionId }),
       ConnectionBroken: ({ connectionId }) => patched(state, connectionId, { status: "broken" }),
-      ConnectionRepaired: ({ connectionId }) => patched(state, connectionId, { status: "active" }),
+      ConnectionRepaired: ({ connectionId }) => ({ ...patched(state, connectionId, { status: "active" }), awaited: true }),
+      WaitingRunsReleased: () => ({ ...state, awaited: false }),
       ConnectionRevoked: ({ connectionId }) => ({
+        ...state,
         connections: without(state.connections, connectionId),
         preferred: state.preferred === connectionId ? null : state.preferred,
         revoked: [...state.revoked, connectionId].slice(-revokedMax)

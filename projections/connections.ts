@@ -38,8 +38,12 @@ export const connections: Projection<IntegrationEvent, ConnectionView> = {
   ],
   fields: { connectorId: "text", status: "text", connectedAt: "time" },
   sorts: [["connectedAt"], ["connectorId", "connectedAt"]],
-  key: ({ event }) =>
-    event._tag === "ConnectionMadeDefault" && event.previous !== undefined ? [event.connectionId, event.previous] : event.connectionId,
+  key: ({ event }) => {
+    if (event._tag === "WaitingRunsReleased") return undefined
+    return event._tag === "ConnectionMadeDefault" && event.previous !== undefined
+      ? [event.connectionId, event.previous]
+      : event.connectionId
+  },
   evolve: (view, { event, at }, key) =>
     IntegrationEvent.match(event, {
       ConnectionAuthorized: ({ connectionId, method, secrets, variables, label }): ConnectionView | undefined => ({
@@ -61,9 +65,11 @@ export const connections: Projection<IntegrationEvent, ConnectionView> = {
           secrets: [...view.secrets.filter(({ field }) => !secrets.some((rotated) => rotated.field === field)), ...secrets],
           changedAt: at
         },
-      ConnectionMadeDefault: () => view && { ...view, isDefault: key === event.connectionId, changedAt: at },
+      ConnectionMadeDefault: ({ connectionId }) => view && { ...view, isDefault: key === connectionId, changedAt: at },
       ConnectionBroken: ({ reason }) => view && { ...view, status: "broken" as const, reason, changedAt: at },
       ConnectionRepaired: () => view && { ...view, status: "active" as const, reason: null, changedAt: at },
+      // About runs, not about a connection.
+      WaitingRunsReleased: () => view,
       // Kept, for the audit.
       ConnectionRevoked: ({ reason }) =>
         view && { ...view, status: "revoked" as const, reason, secrets: [], isDefault: false, changedAt: at }

@@ -53,14 +53,23 @@ export const deliveries: Projection<DeliveryEvent | RetentionEvent, DeliveryView
   evolve: (view, { event, at }) => {
     if (event._tag === "StreamsRetired") return undefined
     return DeliveryEvent.match(event, {
-      DeliveryReceived: ({ deliveryId, connectorId, endpointId, connectionId, event, bytes, verified }): DeliveryView | undefined => ({
+      DeliveryReceived: ({
+        deliveryId,
+        connectorId,
+        endpointId,
+        connectionId,
+        event,
+        bytes,
+        verified,
+        receivedAt
+      }): DeliveryView | undefined => ({
         id: deliveryId,
         connectorId,
         ...(endpointId === undefined ? {} : { endpointId }),
         ...(connectionId === undefined ? {} : { connectionId }),
         event,
         status: "received",
-        receivedAt: at,
+        receivedAt,
         bytes,
         verified,
         repeats: 0,

@@ -65,15 +65,10 @@ export const RunView = Schema.Struct({
   updatedAt: Schema.Int
 })
 
-/** As the aggregate sees it: waiting when all that is left waits for a time, needs-decision when a person is asked. */
+/** Running while a step is, needs-decision when a person is asked, waiting when all that is left waits for a time. */
 const liveStatus = (steps: ReadonlyArray<StepView>): RunViewStatus => {
-  let status: RunViewStatus = "running"
-  for (const step of steps) {
-    if (step.status === "undecided") return "needs-decision"
-    if (step.status === "started") return "running"
-    if (step.status === "retrying") status = "waiting"
-  }
-  return status
+  const has = (status: StepView["status"]) => steps.some((step) => step.status === status)
+  return has("started") ? "running" : has("undecided") ? "needs-decision" : has("retrying") ? "waiting" : "running"
 }
 
 const errorView = ({ kind, code, status, message }: StepError): ErrorView =>
@@ -86,8 +81,9 @@ const withStep = (view: RunView, id: StepId, at: number, change: (step: StepView
   return { ...view, steps, status: kept ? view.status : liveStatus(steps), updatedAt: at }
 }
 
-/** An attempt that was not announced began its duration before it was recorded. */
-const beganAt = (step: StepView, at: number, durationMillis: number) => step.startedAt ?? at - Math.round(durationMillis)
+/** An attempt that was not announced began its duration before it was recorded, but not before its run. */
+const beganAt = (view: RunView, step: StepView, at: number, durationMillis: number) =>
+  step.startedAt ?? Math.min(at, Math.max(view.startedAt, at - Math.round(durationMillis)))
 
 const ended = ({ reason: _, ...view }: RunView, status: RunViewStatus, at: number): RunView => ({
   ...view,
@@ -134,7 +130,7 @@ const evolve = (view: RunView | undefined, { event, at }: Recorded<RunEvent | Re
         ...step,
         status: "succeeded",
         attempts: event.attempt,
-        startedAt: beganAt(step, at, event.durationMillis),
+        startedAt: beganAt(view, step, at, event.durationMillis),
         finishedAt: at,
         durationMillis: event.durationMillis
       }))
@@ -143,7 +139,7 @@ const evolve = (view: RunView | undefined, { event, at }: Recorded<RunEvent | Re
         ...step,
         status: event.retryAt !== undefined ? "retrying" : event.continued ? "continued" : "failed",
         attempts: event.attempt,
-        startedAt: beganAt(step, at, event.durationMillis),
+        startedAt: beganAt(view, step, at, event.durationMillis),
         finishedAt: at,
         durationMillis: event.durationMillis,
         error: errorView(event.error),

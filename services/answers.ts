@@ -31,6 +31,9 @@ export type Answer = Succeeded | Failed
 const retryAfterMaxMillis = 24 * 3_600_000
 const detailMax = 2000
 
+/** Epoch milliseconds; NaN for what only the parser's leniency would take for a date. */
+const httpDate = (text: string): number => (/^[A-Za-z]{3}/u.test(text) ? Date.parse(text) : Number.NaN)
+
 /** Milliseconds to wait by the vendor's header; undefined where it says nothing that can be read. */
 const retryAfter = (response: OutboundResponse, { retryAfter: rule }: ErrorsManifest, nowMillis: number): number | undefined => {
   const text = response.headers[rule?.header ?? "retry-after"]?.trim()
@@ -39,7 +42,7 @@ const retryAfter = (response: OutboundResponse, { retryAfter: rule }: ErrorsMani
   const unit = rule?.unit ?? (number === undefined ? "date" : "seconds")
   const millis =
     unit === "date"
-      ? Date.parse(text) - nowMillis
+      ? httpDate(text) - nowMillis
       : number === undefined
         ? Number.NaN
         : unit === "seconds"

@@ -2,15 +2,14 @@
 import { Clock, Context, Effect, Layer, type Redacted, Schedule, Schema } from "effect"
 import type { ConnectorNotFound } from "#domain/connector.ts"
 import { Finding, listed } from "#domain/finding.ts"
-import { ConnectionId, ConnectorId, type Position } from "#domain/ids.ts"
+import { type ConnectionId, ConnectorId, type Position } from "#domain/ids.ts"
 import {
   type ConnectionExists,
   ConnectionNotFound,
   type ConnectionState,
   type ConnectionStatus,
-  chosen,
+  connectionOf,
   connectorOf,
-  type Integration,
   type IntegrationCommand,
   type IntegrationRejection,
   integration,
@@ -18,10 +17,11 @@ import {
 } from "#domain/integration.ts"
 import { type AuthMethod, secretFieldsOf } from "#domain/manifest.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
-import { type SpaceScope, spaceOf, type TenantScope } from "#domain/scope.ts"
+import type { SpaceScope, TenantScope } from "#domain/scope.ts"
 import type { SecretVersion } from "#domain/secret-version.ts"
 import type { ConnectionView } from "#projections/connections.ts"
 import type { CompiledConnector } from "./compiled-connector.ts"
+import { type ConnectionAmbiguous, type ConnectionChoice, type ConnectionRequired, connectionPicker } from "./connection-choice.ts"
 import { Connectors } from "./connectors.ts"
 import { type Credentials, secretFindings, variableFindings } from "./credentials.ts"
 import { ExpiringCache, openedSecretMillis, sweepEveryMillis } from "./expiring-cache.ts"
@@ -47,32 +47,6 @@ export class ConnectionInvalid extends Schema.TaggedError<ConnectionInvalid>()("
   }
 }
 
-/** A run has to wait until the tenant connects. */
-export class ConnectionRequired extends Schema.TaggedError<ConnectionRequired>()("ConnectionRequired", {
-  connectorId: ConnectorId,
-  /** The one that cannot be used; null: there is none at all. */
-  connectionId: Schema.NullOr(ConnectionId),
-  why: Schema.Literals(["absent", "broken", "revoked"])
-}) {
-  override get message() {
-    const what = {
-      absent: `No connection to ${this.connectorId} exists. Connect it`,
-      broken: `The connection ${this.connectionId} is broken. Enter its credentials again`,
-      revoked: `The connection ${this.connectionId} was revoked or never existed. Connect again, or choose another`
-    }
-    return `${what[this.why]}; what waits for it goes on then.`
-  }
-}
-/** Several would do, and nothing says which. */
-export class ConnectionAmbiguous extends Schema.TaggedError<ConnectionAmbiguous>()("ConnectionAmbiguous", {
-  connectorId: ConnectorId,
-  connectionIds: Schema.Array(ConnectionId)
-}) {
-  override get message() {
-    return `Several connections to ${this.connectorId} exist (${this.connectionIds.join(", ")}) and none is the default. Make one the default, or bind one when enabling the flow.`
-  }
-}
-
 export interface NewConnection {
   readonly method: string
   readonly secrets: SecretValues
@@ -83,15 +57,6 @@ export interface NewConnection {
 export interface Connected {
   readonly connectionId: ConnectionId
   readonly position: Position | null
-}
-/** What names a connection besides the tenant's default, in the order in which they count (PRODUCT 3). */
-export interface ConnectionChoice {
-  /** The run's own. */
-  readonly explicit?: ConnectionId
-  /** The enablement's. */
-  readonly binding?: ConnectionId
-  /** The event's. */
-  readonly triggering?: ConnectionId
 }
 /** A connection ready for a call. The same object as long as nothing changed. */
 export interface ResolvedConnection {
@@ -176,8 +141,6 @@ export class Connections extends Context.Service<
 
 const owner = (connectorId: ConnectorId) => `integration-${connectorId}` as const
 const secretField = (connectionId: ConnectionId, field: string): string => `${connectionId}.${field}`
-const own = (state: Integration, connectionId: ConnectionId): ConnectionState | undefined =>
-  Object.hasOwn(state.connections, connectionId) ? state.connections[connectionId] : undefined
 const methodOf = ({ manifest }: CompiledConnector, name: string): AuthMethod | undefined =>
   Object.hasOwn(manifest.auth, name) ? manifest.auth[name] : undefined
 
@@ -194,6 +157,8 @@ const make = Effect.gen(function* () {
       Schedule.spaced(sweepEveryMillis)
     )
   )
+
+  const pick = connectionPicker((scope, connectorId) => Effect.map(read(integration, scope, connectorId), ({ state }) => state))
 
   const seal = (scope: Scoped, connectorId: ConnectorId, field: string, text: string) =>
     vault.sealField(scope, `${owner(connectorId)}.${field}`, text)
@@ -221,6 +186,16 @@ const make = Effect.gen(function* () {
       Effect.tap(() => Effect.sync(() => opened.delete(openedKey(scope, connectionId))))
     ) as Effect.Effect<Connected, Rejection | TransactError>
 
+  /** What a request did before, so that its repeat stores nothing again; its key under another request is refused here. */
+  const carriedOut = (scope: Scoped, connectionId: ConnectionId, origin: Origin): Effect.Effect<Connected | undefined, TransactError> =>
+    origin.commandId === undefined
+      ? Effect.undefined
+      : transact(integration, scope, connectorOf(connectionId), [], { origin }).pipe(
+          Effect.map(({ position, repeated }) => (repeated ? { connectionId, position } : undefined)),
+          // Without a command there is nothing to reject.
+          Effect.catchTag(["ConnectionNotFound", "ConnectionExists", "TooManyConnections"], Effect.die)
+        )
+
   /** A repeated request has to find the connection that the first one made. */
   const newId = (scope: Scoped, connectorId: ConnectorId, { commandId }: Origin): ConnectionId => {
     const suffix =
@@ -247,9 +222,9 @@ const make = Effect.gen(function* () {
     const compiled = yield* connectors.compiled(scope, connectorId)
     yield* checked(compiled, connection)
     const connectionId = newId(scope, compiled.id, origin)
-    const { state } = yield* read(integration, scope, compiled.id)
-    // A repeat stores nothing again: what its key was used for is compared by the command's hash.
-    const secrets = own(state, connectionId)?.secrets ?? (yield* store(scope, connectionId, connection.secrets))
+    const earlier = yield* carriedOut(scope, connectionId, origin)
+    if (earlier !== undefined) return earlier
+    const secrets = yield* store(scope, connectionId, connection.secrets)
     const { variables, label } = connection
     const authorize = {
       _tag: "AuthorizeConnection" as const,
@@ -272,11 +247,13 @@ const make = Effect.gen(function* () {
   ) {
     const compiled = yield* connectors.compiled(scope, connectorOf(connectionId))
     const { state } = yield* read(integration, scope, compiled.id)
-    const known = own(state, connectionId)
+    const known = connectionOf(state, connectionId)
     if (known === undefined) return yield* new ConnectionNotFound({ connectionId })
     const method = methodOf(compiled, known.method)
     const findings = method === undefined ? [] : secretFindings(method, secrets)
     if (findings.length > 0) return yield* new ConnectionInvalid({ connectorId: compiled.id, findings })
+    const earlier = yield* carriedOut(scope, connectionId, origin)
+    if (earlier !== undefined) return earlier
     const stored = yield* store(scope, connectionId, secrets)
     return yield* change<ConnectionNotFound>(
       scope,
@@ -294,36 +271,6 @@ const make = Effect.gen(function* () {
     const fields = new Set(Object.values(compiled?.manifest.auth ?? {}).flatMap(secretFieldsOf))
     for (const field of fields) yield* vault.remove(scope, { owner: owner(connectorId), field: secretField(connectionId, field) })
     return done
-  })
-
-  /** The scope and state of a connection that was named: the tenant's, else the space's. */
-  const named = Effect.fnUntraced(function* (scope: TenantScope, connectorId: ConnectorId, connectionId: ConnectionId) {
-    for (const where of [scope, spaceOf(scope)] as ReadonlyArray<Scoped>) {
-      const { state } = yield* read(integration, where, connectorId)
-      const found = own(state, connectionId)
-      if (found !== undefined) return { scope: where, connectionId, found }
-    }
-    return yield* new ConnectionRequired({ connectorId, connectionId, why: "revoked" })
-  })
-
-  /** The default or only one of the tenant, else of the space. */
-  const unnamed = Effect.fnUntraced(function* (scope: TenantScope, connectorId: ConnectorId) {
-    for (const where of [scope, spaceOf(scope)] as ReadonlyArray<Scoped>) {
-      const { state } = yield* read(integration, where, connectorId)
-      const choice = chosen(state)
-      if (choice.kind === "ambiguous") return yield* new ConnectionAmbiguous({ connectorId, connectionIds: choice.connectionIds })
-      if (choice.kind === "one") return { scope: where, connectionId: choice.connectionId, found: state.connections[choice.connectionId]! }
-    }
-    return yield* new ConnectionRequired({ connectorId, connectionId: null, why: "absent" })
-  })
-
-  const pick = Effect.fnUntraced(function* (scope: TenantScope, connectorId: ConnectorId, choice: ConnectionChoice) {
-    const connectionId = choice.explicit ?? choice.binding ?? choice.triggering
-    const picked = yield* connectionId === undefined ? unnamed(scope, connectorId) : named(scope, connectorId, connectionId)
-    if (picked.found.status === "broken") {
-      return yield* new ConnectionRequired({ connectorId, connectionId: picked.connectionId, why: "broken" })
-    }
-    return picked
   })
 
   const openSecrets = Effect.fnUntraced(function* (
@@ -363,7 +310,7 @@ const make = Effect.gen(function* () {
   })
 
   const status = (scope: Scoped, connectionId: ConnectionId) =>
-    Effect.map(read(integration, scope, connectorOf(connectionId)), ({ state }) => own(state, connectionId)?.status)
+    Effect.map(read(integration, scope, connectorOf(connectionId)), ({ state }) => connectionOf(state, connectionId)?.status)
 
   const openOne = Effect.fnUntraced(function* (scope: Scoped, view: ConnectionView) {
     const opening = (field: string, sealed: string | null) =>

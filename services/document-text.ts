@@ -32,7 +32,7 @@ const parse = (text: string): Result.Result<unknown, ReadonlyArray<Finding>> => 
   try {
     const document = parseDocument(text, { uniqueKeys: true, strict: true, logLevel: "silent" })
     const [error] = document.errors
-    if (error !== undefined) return problem(`${error.message.split("\n")[0]} Correct the YAML or JSON.`)
+    if (error !== undefined) return problem(`${error.message.split("\n")[0]!.replace(/:$/u, "")}. Correct the YAML or JSON.`)
     return Result.succeed(document.toJS({ maxAliasCount: 100 }) as unknown)
   } catch (cause) {
     return problem(`It cannot be read as YAML or JSON: ${cause instanceof Error ? cause.message.split("\n")[0] : "unknown reason"}.`)

@@ -155,6 +155,16 @@ const make = Effect.gen(function* () {
       )
     ) as Effect.Effect<ChangedEndpoint, Rejection | TransactError>
 
+  /** What a request did before, so that its repeat stores nothing again; its key under another request is refused here. */
+  const carriedOut = (scope: Scoped, endpointId: EndpointId, origin: Origin): Effect.Effect<ChangedEndpoint | undefined, TransactError> =>
+    origin.commandId === undefined
+      ? Effect.undefined
+      : transact(endpoint, scope, endpointStreamId(endpointId), [], { origin }).pipe(
+          Effect.map(({ position, repeated }) => (repeated ? { endpointId, position } : undefined)),
+          // Without a command there is nothing to reject.
+          Effect.catchTag(["EndpointNotFound", "EndpointExists", "EndpointSecretsExhausted", "LastEndpointSecret"], Effect.die)
+        )
+
   const put = (scope: Scoped, endpointId: EndpointId, field: string, secret: Redacted.Redacted<string>) =>
     Effect.map(vault.put(scope, { owner: owner(endpointId), field }, secret), (stored): SecretVersion => ({ field, ...stored }))
 
@@ -187,15 +197,14 @@ const make = Effect.gen(function* () {
     const { commandId } = origin
     const suffix = commandId === undefined ? entropy.base32(16) : digest26(`endpoint\n${scope.key}\n${commandId}`).slice(0, 16)
     const endpointId = `${scope.key}${suffix}` as EndpointId
-    const { state } = yield* read(endpoint, scope, suffix)
-    const repeated = state.status !== "absent"
+    const earlier = yield* carriedOut(scope, endpointId, origin)
+    if (earlier !== undefined) return { endpointId, path: `/hooks/${endpointId}`, secret: null, position: earlier.position }
     const secret = wanted.secret ?? made(webhook.signature.secret)
-    // A repeat stores nothing again: what its key was used for is compared by the command's hash.
-    const secrets = state.status === "active" ? state.secrets : [yield* put(scope, endpointId, "secret-1", secret)]
+    const secrets = [yield* put(scope, endpointId, "secret-1", secret)]
     const connection = wanted.connectionId === undefined ? {} : { connectionId: wanted.connectionId }
     const command = { _tag: "CreateEndpoint" as const, endpointId, connectorId, ...connection, secrets }
     const { position } = yield* change<EndpointExists>(scope, endpointId, command, origin)
-    return { endpointId, path: `/hooks/${endpointId}`, secret: wanted.secret === undefined && !repeated ? secret : null, position }
+    return { endpointId, path: `/hooks/${endpointId}`, secret: wanted.secret === undefined ? secret : null, position }
   })
 
   const active = Effect.fnUntraced(function* (scope: Scoped, endpointId: EndpointId) {
@@ -210,6 +219,8 @@ const make = Effect.gen(function* () {
   ) {
     const scope = yield* scopeFor(endpointId)
     const state = yield* active(scope, endpointId)
+    const earlier = yield* carriedOut(scope, endpointId, origin)
+    if (earlier !== undefined) return { ...earlier, field: state.secrets.at(-1)!.field, secret: null }
     const { manifest } = yield* connectors.compiled(scope, state.connectorId)
     const secret = given ?? made(manifest.webhook?.signature.secret)
     const stored = yield* put(scope, endpointId, nextField(state.secrets), secret)

@@ -22,12 +22,11 @@ export interface EngineOptions {
   /** Pause between live batches, unless somebody waits for one. */
   readonly paceMillis?: number
 }
-const defaults = { batchEvents: 1000, chunkEventsMax: 4000, cachedViews: 1500, paceMillis: 20 }
+const defaults = { batchEvents: 1000, chunkEventsMax: 4000, cachedViews: 1000, paceMillis: 25 }
 
 /** How long one uninterrupted piece of a rebuild may take, and a query wait: the size of the chunks follows from it. */
 const pieceMillis = 15
-const chunkEventsFirst = 500
-const chunkEventsMin = 100
+const chunkEventsMin = 500
 /** Pauses after a failure of a port: doubled from the first to the last. */
 const failureMillis = { first: 100, last: 5000 }
 
@@ -68,7 +67,7 @@ export const makeEngine = Effect.fnUntraced(function* (
   })
 
   let lastLiveAt = Number.NEGATIVE_INFINITY
-  let chunkEvents = Math.min(chunkEventsFirst, chunkEventsMax)
+  let chunkEvents = Math.min(chunkEventsMin, chunkEventsMax)
   let pieceAt = 0
   let longestPiece = 0
   /** Between two pieces of work: lets queries in, and notes how long they had to wait. */
@@ -119,6 +118,7 @@ export const makeEngine = Effect.fnUntraced(function* (
     const old = entry.serving
     model.complete = true
     model.status = "live"
+    model.eventsPerSecond = null
     entry.serving = model
     entry.building = null
     if (old !== null) yield* drop(old.name)

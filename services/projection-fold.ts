@@ -47,41 +47,52 @@ export interface CachedView {
   touched: boolean
 }
 
+type ByScope = Map<ScopeKey, Map<string, CachedView>>
+
 /**
  * The views touched last, so that a fresh one need not be loaded again. Two generations: when the young one is full it becomes
  * the old one, whose unused views then fall away; cheaper than moving an entry at each use.
  */
 export class ViewCache {
   readonly #max: number
-  #young = new Map<string, CachedView>()
-  #old = new Map<string, CachedView>()
+  #young: ByScope = new Map()
+  #youngSize = 0
+  #old: ByScope = new Map()
 
   /** `max` bounds each generation. */
   constructor(max: number) {
     this.#max = max
   }
 
-  get(name: string): CachedView | undefined {
-    const young = this.#young.get(name)
+  get(key: ScopeKey, id: string): CachedView | undefined {
+    const young = this.#young.get(key)?.get(id)
     if (young !== undefined) return young
-    const old = this.#old.get(name)
-    if (old !== undefined) this.#young.set(name, old)
+    const old = this.#old.get(key)?.get(id)
+    if (old !== undefined) this.set(old)
     return old
   }
 
-  set(name: string, view: CachedView): void {
-    this.#young.set(name, view)
+  set(view: CachedView): void {
+    let views = this.#young.get(view.key)
+    if (views === undefined) {
+      views = new Map()
+      this.#young.set(view.key, views)
+    }
+    views.set(view.id, view)
+    this.#youngSize++
   }
 
   /** Called between batches only: the views of a batch must all stay. */
   trim(): void {
-    if (this.#young.size < this.#max) return
+    if (this.#youngSize < this.#max) return
     this.#old = this.#young
     this.#young = new Map()
+    this.#youngSize = 0
   }
 
   clear(): void {
     this.#young.clear()
+    this.#youngSize = 0
     this.#old.clear()
   }
 }
@@ -125,20 +136,18 @@ export const planFold = (
   batch: DecodedBatch,
   cache: ViewCache,
   from: Position | null,
-  to: Position | null,
-  atomic: boolean
+  to: Position | null
 ): Plan => {
-  // With views and checkpoint in one transaction, nothing is stored of a stream whose first event is yet to come.
-  const firstIsFresh = atomic && projection.perStream === true
+  // Should the first event of a stream come again, so do all after it: folding them again from nothing gives the same view.
+  const firstIsFresh = projection.perStream === true
   const steps: Array<Step> = []
   const missing: Array<CachedView> = []
   const add = (recorded: AnyRecorded, id: string) => {
     const { key, space } = recorded.scope
-    const name = `${key}/${id}`
-    let stored = cache.get(name)
+    let stored = cache.get(key, id)
     if (stored === undefined) {
       stored = { key, space, id, view: null, at: nothingYet, touched: false }
-      cache.set(name, stored)
+      cache.set(stored)
       if (!(firstIsFresh && recorded.revision === 0)) missing.push(stored)
     }
     steps.push({ recorded, stored })

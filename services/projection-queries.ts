@@ -45,7 +45,7 @@ export const makeQueries = (entries: ReadonlyMap<string, Entry>, store: ReadMode
     return yield* new ViewsBuilding({ projection: projection.name, share: shareOf(building?.position ?? null, head), retryAfterSeconds })
   })
 
-  const late = (entry: Entry, wanted: Position | null) =>
+  const late = (entry: Entry, wanted: Position | null): Effect.Effect<never, ViewsBuilding | ViewsBehind> =>
     entry.serving === null || wanted === null
       ? notYet(entry)
       : Effect.fail(new ViewsBehind({ projection: entry.projection.name, wanted, position: entry.serving.position, retryAfterSeconds }))

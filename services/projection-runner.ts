@@ -90,7 +90,7 @@ export const makeRunner = (store: ReadModels["Service"], breathe: Effect.Effect<
   }
 
   const foldAndStore = Effect.fnUntraced(function* (model: Model, batch: DecodedBatch, to: Position) {
-    const plan = planFold(model.projection, model.wanted, batch, model.cache, model.position, to, store.facts.atomicWithCheckpoint)
+    const plan = planFold(model.projection, model.wanted, batch, model.cache, model.position, to)
     if (plan.missing.length > 0) {
       const loaded = yield* store.load(model.name, plan.missing)
       plan.missing.forEach((view, index) => fill(view, loaded[index]))

@@ -4,6 +4,7 @@ import { contentRef } from "#domain/content.ts"
 import { type Delivery, type DeliveryCommand, delivery, type PassedFlow, type RoutedRun } from "#domain/delivery.ts"
 import type { Enablement } from "#domain/enablement.ts"
 import type { ConnectionId, DeliveryId, FlowId } from "#domain/ids.ts"
+import type { QuotaDecision } from "#domain/quota.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
 import type { RunRejection } from "#domain/run.ts"
 import { type StreamName, streamName, type TenantScope } from "#domain/scope.ts"
@@ -15,6 +16,7 @@ import { runIdOf } from "./identities.ts"
 import { Payloads } from "./ports/payloads.ts"
 import { Quotas } from "./quotas.ts"
 import { Runner } from "./runner.ts"
+import { Suspects } from "./suspects.ts"
 import { Transact, type TransactError } from "./transact.ts"
 
 /** An open delivery. */
@@ -45,8 +47,16 @@ export class Router extends Context.Service<
     readonly prime: (stream: StreamName, trigger: TriggerData) => void
     /** It was a repeat, or was not recorded. */
     readonly unprime: (stream: StreamName) => void
-    /** Routes open deliveries of one tenant; each ends routed, refused, postponed or as a dead letter. */
-    readonly route: (scope: TenantScope, items: ReadonlyArray<RoutingItem>, launch: Launch) => Effect.Effect<void, RouteError>
+    /**
+     * Routes open deliveries of one tenant; each ends routed, refused, postponed or as a dead letter. Those that were in hand when
+     * the process died more than once are handed back: `routeSuspect` takes them one after the other.
+     */
+    readonly route: (
+      scope: TenantScope,
+      items: ReadonlyArray<RoutingItem>,
+      launch: Launch
+    ) => Effect.Effect<ReadonlyArray<RoutingItem>, RouteError>
+    readonly routeSuspect: (scope: TenantScope, item: RoutingItem, launch: Launch) => Effect.Effect<void, RouteError>
     /** After repeated defects: a dead letter. */
     readonly putAside: (scope: TenantScope, id: string, cause: Cause.Cause<unknown>) => Effect.Effect<void, TransactError>
     readonly figures: () => Readonly<Record<"routed" | "refused" | "postponed" | "deadLettered" | "unwanted", number>>
@@ -61,6 +71,7 @@ export class Router extends Context.Service<
       const payloads = yield* Payloads
       const quotas = yield* Quotas
       const runner = yield* Runner
+      const suspects = yield* Suspects
       const primed = new BoundedCache<StreamName, TriggerData>(primedMax)
       const figures = { routed: 0, refused: 0, postponed: 0, deadLettered: 0, unwanted: 0 }
       const origin = (id: string): Origin => ({ actor, correlationId: id })
@@ -182,14 +193,27 @@ export class Router extends Context.Service<
       })
 
       /** Found open in nobody's hands: recorded before it is tried again, so that an event that kills the process is put aside. */
-      const noteRecovery = Effect.fnUntraced(function* (scope: TenantScope, item: RoutingItem) {
-        const noted = yield* record(scope, item.id, { _tag: "ResumeRouting" })
-        return noted.state.status === "received" || noted.state.status === "postponed"
-      })
+      const noteRecovery = (scope: TenantScope, item: RoutingItem) =>
+        item.recovered
+          ? Effect.map(
+              record(scope, item.id, { _tag: "ResumeRouting" }),
+              ({ state }) => state.status === "received" || state.status === "postponed"
+            )
+          : Effect.succeed(true)
 
-      const route = Effect.fnUntraced(function* (scope: TenantScope, items: ReadonlyArray<RoutingItem>, launch: Launch) {
-        const open: Array<RoutingItem> = []
-        for (const item of items) if (!item.recovered || (yield* noteRecovery(scope, item))) open.push(item)
+      const decided = (scope: TenantScope, item: RoutingItem, decision: QuotaDecision, enabled: Enablement, launch: Launch) => {
+        if (decision._tag === "Granted") return routeOne(scope, item, enabled, launch)
+        if (decision._tag === "Refused") {
+          figures.refused++
+          return close(scope, item, { _tag: "RefuseEvent", limit: decision.limit })
+        }
+        figures.postponed++
+        return close(scope, item, { _tag: "PostponeEvent", until: decision.until })
+      }
+
+      const routeTogether = Effect.fnUntraced(function* (scope: TenantScope, items: ReadonlyArray<RoutingItem>, launch: Launch) {
+        const still = yield* Effect.forEach(items, (item) => noteRecovery(scope, item), { concurrency: "unbounded" })
+        const open = items.filter((_, index) => still[index])
         if (open.length === 0) return
         const decisions = yield* quotas.reserve(
           scope,
@@ -197,26 +221,28 @@ export class Router extends Context.Service<
           open.map(({ id }) => id)
         )
         const enabled = yield* enablements.enabled(scope)
-        yield* Effect.forEach(
-          open,
-          (item, index) => {
-            const decision = decisions[index]!
-            if (decision._tag === "Granted") return routeOne(scope, item, enabled, launch)
-            if (decision._tag === "Refused") {
-              figures.refused++
-              return close(scope, item, { _tag: "RefuseEvent", limit: decision.limit })
-            }
-            figures.postponed++
-            return close(scope, item, { _tag: "PostponeEvent", until: decision.until })
-          },
-          { concurrency: "unbounded", discard: true }
-        )
+        yield* Effect.forEach(open, (item, index) => decided(scope, item, decisions[index]!, enabled, launch), {
+          concurrency: "unbounded",
+          discard: true
+        })
+      })
+
+      const route = Effect.fnUntraced(function* (scope: TenantScope, items: ReadonlyArray<RoutingItem>, launch: Launch) {
+        const together: Array<RoutingItem> = []
+        const apart: Array<RoutingItem> = []
+        for (const item of items) {
+          const suspect = item.recovered && (yield* read(delivery, scope, item.id)).state.resumes > 0
+          ;(suspect ? apart : together).push(item)
+        }
+        yield* routeTogether(scope, together, launch)
+        return apart
       })
 
       return Router.of({
         prime: (stream, trigger) => primed.set(stream, trigger),
         unprime: (stream) => primed.delete(stream),
         route,
+        routeSuspect: (scope, item, launch) => suspects.alone(routeTogether(scope, [item], launch)),
         putAside: Effect.fnUntraced(function* (scope: TenantScope, id: string, cause: Cause.Cause<unknown>) {
           const message = `A defect repeated itself: ${Cause.pretty(cause).split("\n")[0] ?? "unknown"}`.slice(0, 300)
           yield* deadLetter(scope, { stream: streamName(scope, `delivery-${id}`), id, recovered: false }, "routing-failed", message)

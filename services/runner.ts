@@ -17,6 +17,7 @@ import { Outbound } from "./ports/outbound.ts"
 import { Payloads } from "./ports/payloads.ts"
 import { Settings } from "./settings.ts"
 import { type Attempt, StepCalls, type StepOutcome } from "./step-calls.ts"
+import { Suspects } from "./suspects.ts"
 import { Transact, type TransactError } from "./transact.ts"
 
 export interface RunStart {
@@ -92,6 +93,7 @@ export class Runner extends Context.Service<
       const settings = yield* Settings
       const outbound = yield* Outbound
       const calls = yield* StepCalls
+      const suspects = yield* Suspects
       const figures = { started: 0, succeeded: 0, failed: 0, parked: 0, retried: 0, quarantined: 0 }
 
       /** Decides on the state in hand; it is written with the next `flush`. */
@@ -296,9 +298,25 @@ export class Runner extends Context.Service<
           }
         }
         yield* flush(drive)
+        if (drive.state.status === "parked") return yield* lookAgain(drive)
         if (drive.state.status === "succeeded") figures.succeeded++
         if (drive.state.status === "failed") figures.failed++
         forget(drive.scope, `run-${drive.runId}`)
+        return false
+      })
+
+      /**
+       * The connection may have come between our look and our record: whoever releases waiting runs has not seen this one then. After
+       * the record, one of us sees the other. True: it goes on.
+       */
+      const lookAgain = Effect.fnUntraced(function* (drive: Drive) {
+        const index = drive.flow.document.steps.findIndex(({ id }) => id === drive.state.parked?.step)
+        if (index === -1 || !(yield* calls.isConnected(drive, index))) {
+          forget(drive.scope, `run-${drive.runId}`)
+          return false
+        }
+        yield* decide(drive, { _tag: "ReleaseRun" })
+        return true
       })
 
       /** Whoever lost the run, or finds it cancelled, stops without a word: the record is right as it is. */
@@ -312,7 +330,10 @@ export class Runner extends Context.Service<
 
       const carryOut = (drive: Drive) =>
         Effect.catch(
-          Effect.flatMap(advance(drive), () => conclude(drive)),
+          Effect.gen(function* () {
+            do yield* advance(drive)
+            while (yield* conclude(drive))
+          }),
           overtaken(drive)
         )
 
@@ -401,6 +422,12 @@ export class Runner extends Context.Service<
 
       const resume = Effect.fnUntraced(function* (scope: TenantScope, id: string, recovered: boolean) {
         const runId = id as RunId
+        const { state } = yield* read(run, scope, runId)
+        const goingOn = goOn(scope, runId, recovered)
+        yield* recovered && state.resumes > 0 ? suspects.alone(goingOn) : goingOn
+      })
+
+      const goOn = Effect.fnUntraced(function* (scope: TenantScope, runId: RunId, recovered: boolean) {
         const found = yield* read(run, scope, runId)
         const now = yield* Clock.currentTimeMillis
         const due = run.workDue!(found.state)

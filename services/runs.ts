@@ -1,7 +1,7 @@
 /** Runs, for people: cancel, retry, decide, and what each step saw and said. */
 import { Context, Effect, Layer, Result, Schema } from "effect"
 import { type ContentRef, contentRef } from "#domain/content.ts"
-import type { ConnectorId, RunId, StepId } from "#domain/ids.ts"
+import type { RunId, StepId } from "#domain/ids.ts"
 import type { Origin, Recorded } from "#domain/recorded.ts"
 import { type Run, type RunCommand, type RunEvent, RunNotFound, type RunNotInState, run, type StepNotYours } from "#domain/run.ts"
 import { streamName, type TenantScope } from "#domain/scope.ts"
@@ -67,8 +67,6 @@ export class Runs extends Context.Service<
       output: unknown,
       origin: Origin
     ) => Effect.Effect<RunChanged, ChangeFailure>
-    /** Releases a parked run: it looks for its connection again. */
-    readonly release: (scope: TenantScope, runId: string, connectorId: ConnectorId, origin: Origin) => Effect.Effect<void, TransactError>
     readonly get: (scope: TenantScope, runId: string) => Effect.Effect<Run, RunNotFound | JournalUnavailable | TransactError>
     /** The run's events in order. */
     readonly history: (
@@ -174,11 +172,6 @@ export class Runs extends Context.Service<
           const contents = decision === "succeeded" ? [{ slot, bytes: JSON.stringify({ output: output ?? null }) }] : []
           const found = decision === "succeeded" ? { output: contentRef(`run-${runId}`, slot) } : {}
           return yield* change(scope, runId, { _tag: "DecideStep", step, decision, ...found }, origin, contents)
-        }),
-        release: Effect.fnUntraced(function* (scope, runId, connectorId, origin) {
-          const { state } = yield* read(run, scope, runId)
-          if (state.status !== "parked" || state.parked?.connectorId !== connectorId) return
-          yield* Effect.ignore(change(scope, runId, { _tag: "ReleaseRun" }, origin))
         }),
         get: Effect.fnUntraced(function* (scope, runId) {
           const { state } = yield* read(run, scope, runId as RunId)

@@ -9,6 +9,7 @@ import type { TenantScope } from "#domain/scope.ts"
 import { resolve, type SettingsChain } from "#domain/settings.ts"
 import { buildRequest, type CompiledActions } from "./actions.ts"
 import { classify } from "./answers.ts"
+import type { ConnectionChoice } from "./connection-choice.ts"
 import { Connections, type ResolvedConnection } from "./connections.ts"
 import { Connectors } from "./connectors.ts"
 import type { CompiledFlow } from "./flows.ts"
@@ -87,6 +88,8 @@ export class StepCalls extends Context.Service<
   StepCalls,
   {
     readonly prepare: (context: CallContext, index: number) => Effect.Effect<Prepared, TransactError>
+    /** Whether the step's connection can be used now. */
+    readonly isConnected: (context: CallContext, index: number) => Effect.Effect<boolean, TransactError>
     /** Never fails: whatever happens is an outcome. */
     readonly send: (attempt: Attempt) => Effect.Effect<StepOutcome>
     /** Until when a run waits that was parked at `since` (epoch milliseconds); null: it has waited long enough. */
@@ -114,20 +117,24 @@ export class StepCalls extends Context.Service<
         return now >= end ? null : Math.min(end, now + parkedCheckMillis)
       }
 
-      const connectionFor = (context: CallContext, definition: ActionStep) => {
+      const choiceFor = (context: CallContext, definition: ActionStep): ConnectionChoice => {
         const binding = context.bindings[definition.connection ?? definition.connector]
         const triggering = context.flow.document.trigger.connector === definition.connector ? context.triggering : undefined
-        return connections.resolve(context.scope, definition.connector, {
-          ...(binding === undefined ? {} : { binding }),
-          ...(triggering === undefined ? {} : { triggering })
-        })
+        return { ...(binding === undefined ? {} : { binding }), ...(triggering === undefined ? {} : { triggering }) }
+      }
+      const isConnected = (context: CallContext, index: number) => {
+        const definition = context.flow.document.steps[index] as ActionStep
+        return connections.outlook(context.scope, definition.connector, choiceFor(context, definition)).pipe(
+          Effect.as(true),
+          Effect.catchTag(["ConnectionRequired", "ConnectionAmbiguous"], () => Effect.succeed(false))
+        )
       }
 
       const prepare = Effect.fnUntraced(function* (context: CallContext, index: number) {
         const definition = context.flow.document.steps[index] as ActionStep
         const step = definition.id
         const now = yield* Clock.currentTimeMillis
-        const connected = yield* Effect.result(connectionFor(context, definition))
+        const connected = yield* Effect.result(connections.resolve(context.scope, definition.connector, choiceFor(context, definition)))
         if (Result.isFailure(connected)) {
           const problem = connected.failure
           if (problem._tag === "ConnectionRequired") {
@@ -219,6 +226,7 @@ export class StepCalls extends Context.Service<
 
       return StepCalls.of({
         prepare,
+        isConnected,
         send,
         parkedUntil,
         refused: (scope, attempt, reason) => Effect.ignore(connections.refused(scope, attempt.connection, reason))

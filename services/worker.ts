@@ -1,7 +1,9 @@
 /** Who does the open work: takes what is due, fairly by tenant and within bounds, and hands it to the router and the runner. */
 import { Cause, Clock, Context, Effect, Exit, Fiber, FiberSet, Layer, Stream } from "effect"
-import { kindAndIdOf, type Scope, type ScopeKey, type StreamName, type TenantScope } from "#domain/scope.ts"
+import type { ConnectorId } from "#domain/ids.ts"
+import { kindAndIdOf, type Scope, type ScopeKey, type SpaceScope, type StreamName, type TenantScope } from "#domain/scope.ts"
 import { DueQueue } from "./due-queue.ts"
+import { ParkedRuns } from "./parked-runs.ts"
 import { Bus, type Ticket } from "./ports/bus.ts"
 import { OpenWork, type WorkItem } from "./ports/open-work.ts"
 import { Router } from "./router.ts"
@@ -29,20 +31,25 @@ export const limits = {
 
 interface Item {
   readonly stream: StreamName
+  readonly kind: string
   readonly id: string
   /** Found in the index without anybody holding it: a crash came in between (R14). */
   readonly recovered: boolean
 }
+/** A tenant, or the space with work of its own. */
 interface Tenant {
-  readonly scope: TenantScope
+  readonly scope: SpaceScope | TenantScope
   readonly deliveries: Array<Item>
-  readonly runs: Array<Item>
+  /** Runs, and integrations whose waiting runs are to be told. */
+  readonly others: Array<Item>
   inFlight: number
   routing: boolean
   /** In the ring of those that have their turn. */
   queued: boolean
 }
 type Hold = "ready" | "active" | "again"
+/** Streams whose open work is ours. */
+const kinds = new Set(["delivery", "run", "integration"])
 
 export interface WorkerFigures {
   readonly ready: number
@@ -71,6 +78,7 @@ export class Worker extends Context.Service<
       const bus = yield* Bus
       const router = yield* Router
       const runner = yield* Runner
+      const parkedRuns = yield* ParkedRuns
       const fibers = yield* FiberSet.make<void, never>()
       const fork = yield* FiberSet.runtime(fibers)<never>()
       const context = yield* Effect.context<never>()
@@ -80,22 +88,24 @@ export class Worker extends Context.Service<
       const ring: Array<Tenant> = []
       const holds = new Map<StreamName, Hold>()
       const failures = new Map<StreamName, number>()
-      const timers = new DueQueue<{ readonly scope: TenantScope; readonly item: Item }>()
+      const timers = new DueQueue<{ readonly scope: SpaceScope | TenantScope; readonly item: Item }>()
+      /** Streams with a timer. */
+      const timed = new Set<StreamName>()
       const idlers: Array<() => void> = []
       let ready = 0
       let inFlight = 0
       let stopped = false
       let armed: { readonly at: number; readonly fiber: Fiber.Fiber<void> } | undefined
 
-      const tenantOf = (scope: TenantScope): Tenant => {
+      const tenantOf = (scope: SpaceScope | TenantScope): Tenant => {
         const known = tenants.get(scope.key)
         if (known !== undefined) return known
-        const tenant: Tenant = { scope, deliveries: [], runs: [], inFlight: 0, routing: false, queued: false }
+        const tenant: Tenant = { scope, deliveries: [], others: [], inFlight: 0, routing: false, queued: false }
         tenants.set(scope.key, tenant)
         return tenant
       }
       const hasWork = (tenant: Tenant) =>
-        tenant.inFlight < limits.inFlightPerTenant && (tenant.runs.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
+        tenant.inFlight < limits.inFlightPerTenant && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
 
       const settle = (tenant: Tenant) => {
         if (hasWork(tenant)) {
@@ -103,7 +113,7 @@ export class Worker extends Context.Service<
             tenant.queued = true
             ring.push(tenant)
           }
-        } else if (tenant.inFlight === 0 && !tenant.routing && tenant.runs.length === 0 && tenant.deliveries.length === 0)
+        } else if (tenant.inFlight === 0 && !tenant.routing && tenant.others.length === 0 && tenant.deliveries.length === 0)
           tenants.delete(tenant.scope.key)
         if (ready === 0 && inFlight === 0) while (idlers.length > 0) idlers.shift()!()
       }
@@ -114,19 +124,20 @@ export class Worker extends Context.Service<
           if (hold === "active") holds.set(stream, "again")
           return
         }
-        if (stopped || ready >= limits.ready || scope.level !== "tenant") return
+        if (stopped || ready >= limits.ready || scope.level === "platform") return
         const { kind, id } = kindAndIdOf(stream)
-        if (kind !== "delivery" && kind !== "run") return
+        if (!kinds.has(kind)) return
         const tenant = tenantOf(scope)
         holds.set(stream, "ready")
         ready++
-        ;(kind === "run" ? tenant.runs : tenant.deliveries).push({ stream, id, recovered })
+        ;(kind === "delivery" ? tenant.deliveries : tenant.others).push({ stream, kind, id, recovered })
         settle(tenant)
         pump()
       }
 
-      const offerAt = (scope: TenantScope, item: Item, at: number) => {
-        if (timers.size >= limits.ready) return
+      const offerAt = (scope: SpaceScope | TenantScope, item: Item, at: number) => {
+        if (timers.size >= limits.ready || timed.has(item.stream)) return
+        timed.add(item.stream)
         timers.add(at, { scope, item })
         arm()
       }
@@ -139,7 +150,10 @@ export class Worker extends Context.Service<
         const fire = Effect.sync(() => {
           armed = undefined
           const now = clock.currentTimeMillisUnsafe()
-          for (let due = timers.take(now); due !== undefined; due = timers.take(now)) offer(due.scope, due.item.stream, due.item.recovered)
+          for (let due = timers.take(now); due !== undefined; due = timers.take(now)) {
+            timed.delete(due.item.stream)
+            offer(due.scope, due.item.stream, due.item.recovered)
+          }
           arm()
         })
         armed = { at, fiber: fork(Effect.andThen(Effect.sleep(Math.max(0, at - clock.currentTimeMillisUnsafe())), fire)) }
@@ -162,10 +176,14 @@ export class Worker extends Context.Service<
       }
 
       /** A bug: the same defect again and again. It is recorded on the run or delivery, and logged once. */
-      const putAside = (scope: TenantScope, item: Item, cause: Cause.Cause<unknown>) => {
+      const putAside = (scope: SpaceScope | TenantScope, item: Item, cause: Cause.Cause<unknown>) => {
         failures.delete(item.stream)
         const recorded =
-          kindAndIdOf(item.stream).kind === "run" ? runner.quarantine(scope, item.id, cause) : router.putAside(scope, item.id, cause)
+          item.kind === "run"
+            ? runner.quarantine(scope as TenantScope, item.id, cause)
+            : item.kind === "delivery"
+              ? router.putAside(scope as TenantScope, item.id, cause)
+              : Effect.void
         fork(Effect.ignore(Effect.andThen(Effect.logError("Work was put aside after repeated defects.", cause), recorded)))
       }
 
@@ -196,22 +214,29 @@ export class Worker extends Context.Service<
         )
       }
 
+      /** Takes the runs in hand that a delivery leads to. */
+      const launcher = (tenant: Tenant) => (stream: StreamName, id: string, work: Effect.Effect<void, unknown>) => {
+        if (holds.has(stream)) return false
+        holds.set(stream, "active")
+        startRun(tenant, { stream, kind: "run", id, recovered: false }, work)
+        return true
+      }
+
       /** Routes a batch of one tenant; the runs that it leads to are taken in hand before the deliveries are let go. */
       const startRouting = (tenant: Tenant, items: ReadonlyArray<Item>) => {
+        const launch = launcher(tenant)
         tenant.routing = true
         hold(tenant, items.length)
-        const launch = (stream: StreamName, id: string, work: Effect.Effect<void, unknown>) => {
-          if (holds.has(stream)) return false
-          holds.set(stream, "active")
-          startRun(tenant, { stream, id, recovered: false }, work)
-          return true
-        }
         fork(
-          Effect.onExit(router.route(tenant.scope, items, launch), (exit) =>
+          Effect.onExit(router.route(tenant.scope as TenantScope, items, launch), (exit) =>
             Effect.sync(() => {
               tenant.routing = false
               hold(tenant, -items.length)
-              for (const item of items) release(tenant, item, exit)
+              const suspects = Exit.isSuccess(exit) ? exit.value : []
+              for (const item of items) {
+                if (suspects.includes(item)) startRun(tenant, item, router.routeSuspect(tenant.scope as TenantScope, item, launch))
+                else release(tenant, item, exit)
+              }
               settle(tenant)
               pump()
             })
@@ -219,13 +244,18 @@ export class Worker extends Context.Service<
         )
       }
 
+      /** Runs and deliveries are always a tenant's. */
+      const workOn = (scope: SpaceScope | TenantScope, item: Item): Effect.Effect<void, unknown> =>
+        item.kind === "run"
+          ? runner.resume(scope as TenantScope, item.id, item.recovered)
+          : parkedRuns.release(scope, item.id as ConnectorId)
+
       const pump = () => {
         while (!stopped && inFlight < limits.inFlight) {
           const tenant = ring.shift()
           if (tenant === undefined) return
           tenant.queued = false
-          if (tenant.runs.length > 0)
-            for (const item of take(tenant, tenant.runs)) startRun(tenant, item, runner.resume(tenant.scope, item.id, item.recovered))
+          if (tenant.others.length > 0) for (const item of take(tenant, tenant.others)) startRun(tenant, item, workOn(tenant.scope, item))
           if (tenant.deliveries.length > 0 && !tenant.routing && tenant.inFlight < limits.inFlightPerTenant)
             startRouting(tenant, take(tenant, tenant.deliveries))
           settle(tenant)
@@ -233,16 +263,16 @@ export class Worker extends Context.Service<
       }
 
       transact.onWork((scope, stream, dueAt) => {
-        if (scope.level !== "tenant") return
+        if (scope.level === "platform") return
         const now = clock.currentTimeMillisUnsafe()
         if (dueAt <= now) offer(scope, stream, false)
-        else if (dueAt <= now + limits.horizonMillis) offerAt(scope, { stream, id: kindAndIdOf(stream).id, recovered: false }, dueAt)
+        else if (dueAt <= now + limits.horizonMillis) offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)
       })
 
       const takeUp = (item: WorkItem, now: number) => {
-        if (item.scope.level !== "tenant" || holds.has(item.stream)) return
+        if (item.scope.level === "platform" || holds.has(item.stream)) return
         if (item.dueAt <= now) offer(item.scope, item.stream, item.dueAt === 0)
-        else offerAt(item.scope, { stream: item.stream, id: kindAndIdOf(item.stream).id, recovered: false }, item.dueAt)
+        else offerAt(item.scope, { stream: item.stream, ...kindAndIdOf(item.stream), recovered: false }, item.dueAt)
       }
 
       /** A ticket says only that the tenant has work: what it is stands in the index. */
@@ -299,7 +329,7 @@ export class Worker extends Context.Service<
         Effect.suspend(() => {
           stopped = true
           ready = 0
-          for (const tenant of tenants.values()) for (const list of [tenant.runs, tenant.deliveries]) list.length = 0
+          for (const tenant of tenants.values()) for (const list of [tenant.others, tenant.deliveries]) list.length = 0
           ring.length = 0
           return Effect.asVoid(Effect.timeoutOption(idle, millis))
         })

@@ -51,7 +51,6 @@ const failureOf = (thrown: unknown): ExpressionFailed => {
     return failed("it nests too deep or a text grows too long", /stack/.test(thrown.message) ? "depth" : "output")
   const { code } = thrown as Thrown
   if (code === "D1011") return failed("it calls itself too deep", "depth")
-  if (code === "D1012") return failed("it takes too long", "time")
   if (code === "D2014" || code === "D2015") return failed("a list has too many items", "sequence")
   return failed(reasonOf(thrown as Thrown))
 }
@@ -71,8 +70,7 @@ const make = (functions: ReturnType<typeof boundedFunctions>, limits: Limits) =>
     const options = {
       RegexEngine: LinearRegex as never,
       stack: limits.depthMax,
-      sequence: limits.sequenceMax,
-      timeout: limits.wallMillisMax
+      sequence: limits.sequenceMax
     }
     const parsed = jsonata(text, options)
     for (const name of unavailable) parsed.assign(name, undefined)

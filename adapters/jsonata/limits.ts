@@ -1,4 +1,4 @@
-/** The meter of one evaluation: JSONata's own guardrails do not see what one step costs, and its time limit holds up the process. */
+/** The meter of one evaluation. It counts work, not time: a slow machine or a clock that is set changes no result (JSONata's own time limit would). */
 import type { ExpressionFailed } from "#services/ports/expressions.ts"
 
 export type Limit = NonNullable<ExpressionFailed["limit"]>
@@ -19,27 +19,27 @@ export interface Limits {
   readonly charsMax: number
   /** Items and 8-character pieces of text created in all. */
   readonly cellsMax: number
-  /** Nested evaluations. */
+  /** Evaluations begun and not ended: nested ones, and the fields of one object, which JSONata evaluates side by side. */
   readonly depthMax: number
   /** Items of one list. */
   readonly sequenceMax: number
   /** Characters of the result. */
   readonly outputCharsMax: number
   readonly expressionCharsMax: number
-  /** A last resort for steps that cost more than they are charged. */
-  readonly wallMillisMax: number
 }
 
 export const defaultLimits: Limits = {
   workMax: 250_000,
   charsMax: 4_194_304,
   cellsMax: 2_097_152,
-  depthMax: 500,
+  depthMax: 5_000,
   sequenceMax: 10_000,
   outputCharsMax: 1_048_576,
-  expressionCharsMax: 32_768,
-  wallMillisMax: 5_000
+  expressionCharsMax: 32_768
 }
+
+/** Levels of lists and objects within each other, while evaluating. */
+const valueDepthMax = 500
 
 /** An evaluation gives way to everything else in the process after so long, and goes on in the next turn. */
 const sliceMillis = 5
@@ -98,7 +98,7 @@ export class Meter {
     if (typeof value !== "object" || value === null) return 8
     const known = this.weights?.get(value)
     if (known !== undefined) return known
-    if (depth > this.limits.depthMax) throw new Stopped("depth", `a value is nested deeper than ${this.limits.depthMax} levels`)
+    if (depth > valueDepthMax) throw new Stopped("depth", `a value is nested deeper than ${valueDepthMax} levels`)
     let weight = 8
     if (Array.isArray(value)) for (const item of value) weight += this.weigh(item, depth + 1)
     else if (!isFunction(value))

@@ -1,35 +1,52 @@
-/** Wake-ups within one process: what is lost with it stands in the open-work index. */
-import { Effect, Layer, Queue, Stream } from "effect"
-import type { Scope, ScopeKey } from "#domain/scope.ts"
+/** Wake-ups within one process: what is lost with it, or for want of room, stands in the open-work index. */
+import { Clock, Effect, Layer, Option, Stream } from "effect"
 import { Bus, type Ticket } from "#services/ports/bus.ts"
+import { type Announcement, Announcements } from "./announcements.ts"
 
-export const layer = Layer.effect(
-  Bus,
-  Effect.gen(function* () {
-    const queue = yield* Queue.unbounded<Scope>()
-    const attempts = new Map<ScopeKey, number>()
-    const announce = (scope: Scope) =>
-      Effect.suspend(() => {
-        if (attempts.has(scope.key)) return Effect.void
-        attempts.set(scope.key, 0)
-        return Effect.asVoid(Queue.offer(queue, scope))
-      })
-    const ticketFor = (scope: Scope): Ticket => {
-      const attempt = (attempts.get(scope.key) ?? 0) + 1
-      attempts.set(scope.key, attempt)
-      return {
-        scope,
-        attempt,
-        done: Effect.sync(() => void attempts.delete(scope.key)),
-        later: (milliseconds) =>
-          Effect.asVoid(Effect.forkDetach(Effect.andThen(Effect.sleep(milliseconds), Queue.offer(queue, scope))))
-      }
-    }
-    return Bus.of({
-      facts: { survivesPowerLoss: false },
-      announce,
-      work: Stream.map(Stream.fromQueue(queue), ticketFor),
-      pending: Effect.sync(() => attempts.size)
-    })
+export interface BusOptions {
+  /** How long a worker may hold a ticket before it comes again. */
+  readonly leaseMillis: number
+  /** Scopes pending at once; a further announcement is left to the sweeper, which announces what is overdue (R24). */
+  readonly pendingMax: number
+}
+const defaults: BusOptions = { leaseMillis: 60_000, pendingMax: 100_000 }
+
+const makeBus = ({ leaseMillis, pendingMax }: BusOptions) => {
+  const announcements = new Announcements(pendingMax)
+  const changed = Effect.callback<void>((resume) => {
+    const stop = announcements.onChange(() => resume(Effect.void))
+    return Effect.sync(stop)
   })
-)
+  const ticketOf = (announcement: Announcement): Ticket => {
+    const { scope, attempt, lease } = announcement
+    return {
+      scope,
+      attempt,
+      done: Effect.sync(() => announcements.done(announcement, lease)),
+      later: (milliseconds) => Effect.map(Clock.currentTimeMillis, (now) => announcements.later(announcement, lease, now + milliseconds))
+    }
+  }
+  const take: Effect.Effect<Ticket> = Effect.gen(function* () {
+    while (true) {
+      const now = yield* Clock.currentTimeMillis
+      const taken = announcements.take(now, leaseMillis)
+      if (taken !== undefined) return ticketOf(taken)
+      const wait = announcements.nextDue() - now
+      yield* Number.isFinite(wait) ? Effect.timeoutOption(changed, wait) : changed
+    }
+  })
+  return Bus.of({
+    facts: { survivesPowerLoss: false },
+    announce: (scope) => Effect.sync(() => announcements.announce(scope)),
+    work: Stream.paginate(null, () => Effect.map(take, (ticket) => [[ticket], Option.some(null)] as const)),
+    pending: Effect.sync(() => announcements.size)
+  })
+}
+
+export const layerWith = (options: Partial<BusOptions>) =>
+  Layer.effect(
+    Bus,
+    Effect.sync(() => makeBus({ ...defaults, ...options }))
+  )
+
+export const layer = layerWith({})

@@ -24,4 +24,4 @@ export const nextHash = (before: string, record: string): string => hash("sha256
 
 /** CRC-32 over everything in the row. */
 export const rowChecksum = (position: number, streamId: number, revision: number, eventHash: string, record: string): number =>
-  crc32(`${position} ${streamId} ${revision} ${eventHash} ${record}`)
+  crc32(record, crc32(`${position} ${streamId} ${revision} ${eventHash} `))

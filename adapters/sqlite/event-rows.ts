@@ -24,6 +24,12 @@ export type TakeEvent = (
   hash: string
 ) => void
 
+interface NamedScope {
+  readonly space: string
+  readonly scope: string
+  /** `<bucket>/<scope key>/` */
+  readonly prefix: string
+}
 interface NamedStream {
   readonly space: string
   readonly scope: string
@@ -33,43 +39,64 @@ interface NamedType {
   readonly type: string
   readonly version: number
 }
-/** Columns in the order of `columns`. */
-type Row = readonly [number, number, number, number, number, string, string, number, string | null, string, string]
-const columns = "position, stream_id, revision, type_id, at, id, hash, checksum, contents, origin, data"
-
-const streamNameColumn = "k.bucket || '/' || k.key || '/' || s.local"
+/** In the order of `columns`. */
+type Row = readonly [
+  position: number,
+  streamId: number,
+  revision: number,
+  typeId: number,
+  at: number,
+  id: string,
+  hash: string,
+  checksum: number,
+  contents: string | null,
+  origin: string,
+  data: string,
+  scopeId: number | null,
+  local: string
+]
+const columns =
+  "e.position, e.stream_id, e.revision, e.type_id, e.at, e.id, e.hash, e.checksum, e.contents, e.origin, e.data, s.scope_id, s.local"
+/** A left join: an event whose stream is not stored must be found, not left out. */
+const tables = "events e LEFT JOIN streams s ON s.id = e.stream_id"
 
 /** Stream names held in memory; about 250 bytes each. */
 const namesMax = 16_384
+const scopesMax = 4_096
 /** Rows looked at for one filtered page, so that no read holds its snapshot for long. */
 const scanMax = 8_192
 
 export interface FeedPageRead {
-  /** Position of the last row looked at; the `after` when there was none. */
+  /** Everything up to here was looked at; the `after` when nothing follows it. */
   readonly position: number
   readonly atHead: boolean
 }
 
 export class EventRows {
   private readonly names = new RecentMap<number, NamedStream>(namesMax)
+  private readonly scopes = new RecentMap<number, NamedScope>(scopesMax)
   private readonly types = new Map<number, NamedType>()
   private readonly page: StatementSync
   private readonly scan: StatementSync
   private readonly one: StatementSync
   private readonly ofStream: StatementSync
   private readonly stream: StatementSync
+  private readonly scope: StatementSync
   private readonly type: StatementSync
+  private readonly retired: StatementSync
 
   constructor(db: DatabaseSync) {
-    this.page = db.prepare(`SELECT ${columns} FROM events WHERE position > ? ORDER BY position LIMIT ?`)
-    this.scan = db.prepare("SELECT position, stream_id FROM events WHERE position > ? ORDER BY position LIMIT ?")
-    this.one = db.prepare(`SELECT ${columns} FROM events WHERE position = ?`)
-    this.ofStream = db.prepare(`SELECT ${columns} FROM events WHERE stream_id = ? AND revision >= ? ORDER BY revision LIMIT ?`)
-    this.stream = db.prepare(
-      `SELECT k.space, k.key, ${streamNameColumn} AS stream FROM streams s JOIN scopes k ON k.id = s.scope_id WHERE s.id = ?`
+    this.page = db.prepare(`SELECT ${columns} FROM ${tables} WHERE e.position > ? ORDER BY e.position LIMIT ?`)
+    this.scan = db.prepare(
+      `SELECT e.position, e.stream_id, s.scope_id, s.local FROM ${tables} WHERE e.position > ? ORDER BY e.position LIMIT ?`
     )
+    this.one = db.prepare(`SELECT ${columns} FROM ${tables} WHERE e.position = ?`)
+    this.ofStream = db.prepare(`SELECT ${columns} FROM ${tables} WHERE e.stream_id = ? AND e.revision >= ? ORDER BY e.revision LIMIT ?`)
+    this.stream = db.prepare("SELECT scope_id, local FROM streams WHERE id = ?")
+    this.scope = db.prepare("SELECT space, key, bucket FROM scopes WHERE id = ?")
     this.type = db.prepare("SELECT type, version FROM event_types WHERE id = ?")
-    for (const statement of [this.page, this.scan, this.one, this.ofStream]) statement.setReturnArrays(true)
+    this.retired = db.prepare("SELECT coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'lastPosition'), 0) AS retired")
+    for (const statement of [this.page, this.scan, this.one, this.ofStream, this.stream]) statement.setReturnArrays(true)
   }
 
   readStream(streamId: number, from: number, limit: number, take: TakeEvent): void {
@@ -78,19 +105,25 @@ export class EventRows {
   }
 
   readFeed(after: number, limit: number, prefixes: ReadonlyArray<string> | null, take: TakeEvent): FeedPageRead {
-    if (prefixes !== null) return this.readFiltered(after, limit, prefixes, take)
+    // Read first: whatever lies at or before it and is not found below was retired.
+    const { retired } = this.retired.get() as { retired: number }
+    const page = prefixes === null ? this.readAll(after, limit, take) : this.readFiltered(after, limit, prefixes, take)
+    return page.atHead && page.position < retired ? { position: retired, atHead: true } : page
+  }
+
+  private readAll(after: number, limit: number, take: TakeEvent): FeedPageRead {
     const rows = this.page.all(after, limit) as unknown as ReadonlyArray<Row>
     for (const row of rows) this.give(row, take)
     return { position: rows.length === 0 ? after : rows[rows.length - 1]![0], atHead: rows.length < limit }
   }
 
   private readFiltered(after: number, limit: number, prefixes: ReadonlyArray<string>, take: TakeEvent): FeedPageRead {
-    const seen = this.scan.all(after, scanMax) as unknown as ReadonlyArray<readonly [number, number]>
+    const seen = this.scan.all(after, scanMax) as unknown as ReadonlyArray<readonly [number, number, number | null, string]>
     let position = after
     let taken = 0
-    for (const [at, streamId] of seen) {
+    for (const [at, streamId, scopeId, local] of seen) {
       position = at
-      const { stream } = this.named(streamId)
+      const stream = this.scoped(scopeId, streamId).prefix + local
       if (!prefixes.some((prefix) => stream.startsWith(prefix))) continue
       const row = this.one.get(at) as unknown as Row | undefined
       if (row === undefined) continue // Retired since the scan.
@@ -101,7 +134,8 @@ export class EventRows {
   }
 
   private give(row: Row, take: TakeEvent): void {
-    const { space, scope, stream } = this.named(row[1])
+    const { space, scope, prefix } = this.scoped(row[11], row[1])
+    const stream = prefix + row[12]
     const { type, version } = this.typed(row[3])
     const record = recordText(row[5], type, version, row[4], row[9], row[8], row[10])
     if (rowChecksum(row[0], row[1], row[2], row[6], record) !== row[7])
@@ -115,21 +149,35 @@ export class EventRows {
   named(streamId: number): NamedStream {
     const cached = this.names.get(streamId)
     if (cached !== undefined) return cached
-    const row = this.stream.get(streamId) as { space: string; key: string; stream: string } | undefined
-    if (row === undefined)
-      throw new EventDamaged(`events name the stream ${streamId}, which is not stored. Restore the journal from a backup`)
-    const name = { space: row.space, scope: row.key, stream: row.stream }
+    const row = this.stream.get(streamId) as unknown as readonly [scopeId: number, local: string] | undefined
+    if (row === undefined) throw notStored("stream", streamId)
+    const { space, scope, prefix } = this.scoped(row[0], streamId)
+    const name = { space, scope, stream: prefix + row[1] }
     this.names.set(streamId, name)
     return name
+  }
+
+  private scoped(scopeId: number | null, streamId: number): NamedScope {
+    if (scopeId === null) throw notStored("stream", streamId)
+    const cached = this.scopes.get(scopeId)
+    if (cached !== undefined) return cached
+    const row = this.scope.get(scopeId) as { space: string; key: string; bucket: string } | undefined
+    if (row === undefined) throw notStored("scope", scopeId)
+    const scope = { space: row.space, scope: row.key, prefix: `${row.bucket}/${row.key}/` }
+    this.scopes.set(scopeId, scope)
+    return scope
   }
 
   private typed(typeId: number): NamedType {
     const cached = this.types.get(typeId)
     if (cached !== undefined) return cached
     const row = this.type.get(typeId) as { type: string; version: number } | undefined
-    if (row === undefined) throw new EventDamaged(`events name the type ${typeId}, which is not stored. Restore the journal from a backup`)
+    if (row === undefined) throw notStored("type", typeId)
     const type = { type: row.type, version: row.version }
     this.types.set(typeId, type)
     return type
   }
 }
+
+const notStored = (what: string, id: number): EventDamaged =>
+  new EventDamaged(`events name the ${what} ${id}, which is not stored. Restore the journal from a backup`)

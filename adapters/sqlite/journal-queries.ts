@@ -2,11 +2,12 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import { EventRows, type TakeEvent } from "./event-rows.ts"
 import type { Cell, ContentReply, FeedReply, LoadReply, WorkReply } from "./journal-protocol.ts"
-import { contentContext, localOf, snapshotContext } from "./journal-writer.ts"
+import { contentContext, snapshotContext } from "./journal-writer.ts"
 import type { KeyRing } from "./key-ring.ts"
 import type { OpenWorkIndex } from "./open-work-index.ts"
 import { findContent, payloadId } from "./payload-rows.ts"
 import { keyedHash, unseal } from "./sealing.ts"
+import { localOf } from "./stream-heads.ts"
 
 interface StreamRow {
   readonly id: number

@@ -1,5 +1,6 @@
 /** The embedded journal's file: its tables, its settings and the checks made when it is opened. */
 import { randomUUID } from "node:crypto"
+import { closeSync, openSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 
 export const journalSchemaVersion = 1
@@ -39,8 +40,9 @@ CREATE INDEX open_work_by_due ON open_work(due_at);
 /** Three sealed bodies of 2 KB fit a page, where a page of 4,096 bytes holds one; larger ones cost the random inserts of new streams. */
 const pageBytes = 8192
 
-/** Opens a database file as its only writer. FULL: a commit survives loss of power. */
+/** Opens a database file as its only writer, for its owner alone. FULL: a commit survives loss of power. */
 export const openDurable = (file: string, cacheKilobytes: number): DatabaseSync => {
+  closeSync(openSync(file, "a", 0o600)) // SQLite gives its log the rights of the file.
   const db = new DatabaseSync(file, { timeout: 5000 })
   db.exec(
     `PRAGMA page_size=${pageBytes}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=400; PRAGMA cache_size=-${cacheKilobytes}`

@@ -17,7 +17,6 @@ import { CommittedRing } from "./committed-ring.ts"
 import { HeadWatch } from "./head-watch.ts"
 import {
   type AppendBatch,
-  type Cell,
   conflict,
   type Failure,
   type FromThread,
@@ -28,10 +27,9 @@ import {
   type Request,
   repeated,
   retired,
-  type ToThread,
-  workKeep,
-  workNone
+  type ToThread
 } from "./journal-protocol.ts"
+import { type OpenBatch, openBatch, packOf, type WaitingAppend, writeCells } from "./outgoing-batch.ts"
 import { positionText } from "./stored-event.ts"
 
 export interface JournalOptions {
@@ -63,27 +61,15 @@ const postedBytesMax = 32 * 1024 * 1024
 /** Waiting here; what comes beyond it is refused (R9, R35). */
 const waitingAppendsMax = 65_536
 const waitingBytesMax = 256 * 1024 * 1024
+/** Asked and not yet answered. */
+const questionsMax = 65_536
 const cacheKilobytes = 8 * 1024
 
 /** As in a `ContentRef`. */
 const slotPattern = /^[A-Za-z0-9_.-]{1,120}$/u
 
-type Resume<A, E> = (effect: Effect.Effect<A, E>) => void
-interface WaitingAppend {
-  readonly append: Append
-  readonly resume: Resume<Appended, AppendRejected | JournalUnavailable>
-}
-interface OpenBatch {
-  readonly cells: Array<Cell>
-  readonly waiting: Array<WaitingAppend>
-  readonly contents: Array<Uint8Array | string>
-  contentBytes: number
-  bytes: number
-}
 /** Hears of committed events, in order. It must not throw. */
 export type CommitListener = (events: ReadonlyArray<StoredEvent>) => void
-
-const openBatch = (): OpenBatch => ({ cells: [], waiting: [], contents: [], contentBytes: 0, bytes: 0 })
 
 export class JournalConnection {
   readonly journalId: string
@@ -124,6 +110,8 @@ export class JournalConnection {
   ask<A>(request: Request): Effect.Effect<A, JournalUnavailable> {
     return Effect.callback((resume) => {
       if (this.dead !== null) return resume(Effect.fail(this.unavailable("no")))
+      if (this.repliesTo.length + this.answered.length >= questionsMax)
+        return resume(Effect.fail(new JournalUnavailable({ written: "no", reason: `${questionsMax} questions wait already` })))
       this.requests.push(request)
       this.repliesTo.push((reply) => resume("is" in reply ? Effect.succeed(reply.is as A) : failureEffect(reply.failure)))
       this.flushSoon()
@@ -299,38 +287,6 @@ export const failureEffect = (failure: Failure): Effect.Effect<never, JournalUna
   failure.defect
     ? Effect.die(new Error(`The journal refused it: ${failure.reason}. Nothing was written.`))
     : Effect.fail(new JournalUnavailable({ written: failure.written, reason: failure.reason }))
-
-const writeCells = (batch: OpenBatch, append: Append): void => {
-  const { scope, stream, expected, at, origin, workDue, events, contents } = append
-  const cells = batch.cells
-  const work = workDue === undefined ? workKeep : (workDue ?? workNone)
-  cells.push(scope.space, scope.key, stream, expected, at, originText(origin), work, events.length, contents.length)
-  for (const { id, type, version, data } of events) cells.push(id, type, version, data)
-  let offset = batch.contents.length === 0 ? 0 : batch.contentBytes
-  for (const { slot, bytes } of contents) {
-    const length = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length
-    cells.push(slot, offset, length)
-    batch.contents.push(bytes)
-    offset += length
-  }
-}
-
-const originText = (origin: Append["origin"]): string => JSON.stringify(origin)
-
-/** All contents of a batch behind each other, in a buffer of its own: a view into a shared one would be cloned whole. */
-const packOf = (batch: OpenBatch): ArrayBuffer | null => {
-  if (batch.contents.length === 0) return null
-  const pack = Buffer.allocUnsafeSlow(batch.contentBytes)
-  let offset = 0
-  for (const bytes of batch.contents) {
-    if (typeof bytes === "string") offset += pack.write(bytes, offset, "utf8")
-    else {
-      pack.set(bytes, offset)
-      offset += bytes.length
-    }
-  }
-  return pack.buffer as ArrayBuffer
-}
 
 export interface JournalThreadShape {
   readonly connection: JournalConnection

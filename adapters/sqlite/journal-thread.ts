@@ -7,8 +7,10 @@ import { EventDamaged } from "./event-rows.ts"
 import type { AppendBatch, Failure, FromThread, Hello, JournalThreadOptions, Reply, Request, ToThread } from "./journal-protocol.ts"
 import { JournalQueries } from "./journal-queries.ts"
 import { openJournal, StartRefused } from "./journal-schema.ts"
-import { type Change, failureOf, JournalWriter } from "./journal-writer.ts"
+import { type Change, JournalWriter } from "./journal-writer.ts"
+import { dropMillis } from "./key-ring.ts"
 import { VaultStore } from "./vault-store.ts"
+import { failureOf } from "./write-failure.ts"
 
 /** A transaction takes no more than this: a bound on the time that a reader waits. */
 const appendsPerCommitMax = 2_048
@@ -114,6 +116,7 @@ const start = () => {
     port.close()
   })
 
+  setInterval(() => vault.keys.dropUnused(), dropMillis).unref()
   const hello: Hello = { journalId, head: writer.head }
   port.postMessage(hello)
 }

@@ -1,6 +1,6 @@
 /** Writes appends into the embedded journal: many in one transaction, each accepted or refused on its own. */
-import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { hashBeforeFirst, nextHash, recordText, rowChecksum } from "./event-record.ts"
+import type { DatabaseSync } from "node:sqlite"
+import { nextHash, recordText, rowChecksum } from "./event-record.ts"
 import {
   type AppendBatch,
   appendCells,
@@ -17,34 +17,13 @@ import {
   written
 } from "./journal-protocol.ts"
 import { readMeta, writeMeta } from "./journal-schema.ts"
+import { prepareStatements, type Statements } from "./journal-statements.ts"
 import type { KeyRing } from "./key-ring.ts"
 import { OpenWorkIndex } from "./open-work-index.ts"
 import { contentEntry, contentsPerAppendMax, payloadId } from "./payload-rows.ts"
-import { RecentMap } from "./recent-map.ts"
 import { keyedHash, sealBytes, sealInto } from "./sealing.ts"
-
-/** What is known of a stream without reading it. */
-interface Head {
-  readonly id: number
-  readonly scopeId: number
-  revision: number
-  hash: string
-  /** Its entry in the open-work index; null: none. */
-  workDue: number | null
-  retired: boolean
-}
-interface HeadRow {
-  readonly id: number
-  readonly retired_revision: number | null
-  readonly retired_hash: string | null
-  readonly revision: number | null
-  readonly hash: string | null
-  readonly due_at: number | null
-}
-
-/** Stream heads held in memory; about 300 bytes each. */
-const headsMax = 16_384
-const scopesMax = 16_384
+import { type Head, StreamHeads } from "./stream-heads.ts"
+import { failureOf, messageOf } from "./write-failure.ts"
 
 export interface WriteAnswer {
   readonly outcomes: Array<number>
@@ -66,10 +45,7 @@ export class JournalWriter {
   private readonly keys: KeyRing
   private readonly db: DatabaseSync
   private position: number
-  private streamId: number
-  private readonly heads = new RecentMap<string, Head>(headsMax)
-  private readonly scopes = new RecentMap<string, number>(scopesMax)
-  private readonly types = new Map<string, number>()
+  private readonly heads: StreamHeads
   private scratch = Buffer.allocUnsafeSlow(64 * 1024)
   private readonly sql: Statements
 
@@ -78,9 +54,8 @@ export class JournalWriter {
     this.keys = keys
     this.sql = prepareStatements(db)
     this.openWork = new OpenWorkIndex(db)
-    const counters = this.readCounters()
-    this.head = this.position = counters.position
-    this.streamId = counters.stream
+    this.heads = new StreamHeads(this.sql)
+    this.head = this.position = this.readPosition()
   }
 
   /** One transaction for everything; when one append breaks a rule of the tables, one for each, so that it fails alone. */
@@ -108,7 +83,7 @@ export class JournalWriter {
 
   /** Removes a stream's events, content and snapshot; keeps its name, last revision and last hash. */
   retire(scope: string, stream: string): void {
-    const head = this.findHead(scope, stream)
+    const head = this.heads.find(scope, stream)
     if (head === undefined || head.retired) return
     this.sql.retireStream.run(head.revision, head.hash, head.id)
     const withContents = this.sql.positionsWithContents.all(head.id) as unknown as ReadonlyArray<{ position: number }>
@@ -122,7 +97,7 @@ export class JournalWriter {
   }
 
   saveSnapshot(scope: string, stream: string, version: number, revision: number, state: string): void {
-    const head = this.findHead(scope, stream)
+    const head = this.heads.find(scope, stream)
     if (head === undefined || head.retired || head.revision < revision) return
     const key = this.keys.toSeal(scope, "log", this.position)
     const plain = Buffer.from(state, "utf8")
@@ -135,9 +110,9 @@ export class JournalWriter {
     const scope = cells[offset + 1] as string
     const stream = cells[offset + 2] as string
     const expected = cells[offset + 3] as number
-    let head = this.heads.get(stream)
-    if (head === undefined && expected === -1) head = this.createStream(cells[offset] as string, scope, stream)
-    if (head === undefined) head = this.findHead(scope, stream)
+    // What is expected to be absent mostly is: it is created without looking first.
+    const created = expected === -1 ? this.heads.create(cells[offset] as string, scope, stream) : undefined
+    const head = created ?? this.heads.find(scope, stream)
     if (head === undefined) answer.outcomes.push(conflict, -1, 0)
     else if (head.retired) answer.outcomes.push(retired, head.revision, 0)
     else if (head.revision === expected) this.insert(batch, offset, head, answer)
@@ -177,7 +152,19 @@ export class JournalWriter {
       const revision = ++head.revision
       head.hash = nextHash(head.hash, record)
       const checksum = rowChecksum(position, head.id, revision, head.hash, record)
-      this.sql.insertEvent.run(position, head.id, revision, this.typeId(type, version), at, id, head.hash, checksum, contents, origin, data)
+      this.sql.insertEvent.run(
+        position,
+        head.id,
+        revision,
+        this.heads.typeId(type, version),
+        at,
+        id,
+        head.hash,
+        checksum,
+        contents,
+        origin,
+        data
+      )
       answer.hashes.push(head.hash)
       contents = null
     }
@@ -224,55 +211,6 @@ export class JournalWriter {
     head.workDue = next
   }
 
-  /** The new stream's head, or undefined when it is there already. */
-  private createStream(space: string, scope: string, stream: string): Head | undefined {
-    const scopeId = this.scopeId(space, scope, stream.slice(0, 2))
-    const { changes } = this.sql.insertStream.run(this.streamId + 1, scopeId, localOf(scope, stream))
-    if (changes === 0) return undefined
-    const head: Head = { id: ++this.streamId, scopeId, revision: -1, hash: hashBeforeFirst(stream), workDue: null, retired: false }
-    this.heads.set(stream, head)
-    return head
-  }
-
-  private findHead(scope: string, stream: string): Head | undefined {
-    const cached = this.heads.get(stream)
-    if (cached !== undefined) return cached
-    const scopeId = this.scopes.get(scope) ?? (this.sql.findScope.get(scope) as { id: number } | undefined)?.id
-    if (scopeId === undefined) return undefined
-    const row = this.sql.findHead.get(scopeId, localOf(scope, stream)) as HeadRow | undefined
-    if (row === undefined) return undefined
-    const isRetired = row.retired_revision !== null
-    const head: Head = {
-      id: row.id,
-      scopeId,
-      revision: row.retired_revision ?? row.revision ?? -1,
-      hash: row.retired_hash ?? row.hash ?? hashBeforeFirst(stream),
-      workDue: row.due_at,
-      retired: isRetired
-    }
-    this.heads.set(stream, head)
-    return head
-  }
-
-  private scopeId(space: string, scope: string, bucket: string): number {
-    const cached = this.scopes.get(scope)
-    if (cached !== undefined) return cached
-    this.sql.insertScope.run(space, scope, bucket)
-    const { id } = this.sql.findScope.get(scope) as { id: number }
-    this.scopes.set(scope, id)
-    return id
-  }
-
-  private typeId(type: string, version: number): number {
-    const name = `${type}@${version}`
-    const cached = this.types.get(name)
-    if (cached !== undefined) return cached
-    this.sql.insertType.run(type, version)
-    const { id } = this.sql.findType.get(type, version) as { id: number }
-    this.types.set(name, id)
-    return id
-  }
-
   /** Keys are durable in the vault before anything sealed with them is committed here. */
   private prepareKeys(batches: ReadonlyArray<AppendBatch>, appends: ReadonlyArray<ReadonlyArray<number>>): Failure | null {
     const scopes = new Set<string>()
@@ -306,13 +244,9 @@ export class JournalWriter {
 
   private rollBack(): void {
     if (this.db.isTransaction) this.sql.rollback.run()
-    this.heads.clear()
-    this.scopes.clear()
-    this.types.clear()
+    this.heads.forget()
     this.openWork.reload()
-    const counters = this.readCounters()
-    this.position = this.head
-    this.streamId = counters.stream
+    this.head = this.position = this.readPosition()
   }
 
   private writeOneByOne(
@@ -334,19 +268,15 @@ export class JournalWriter {
     return answer
   }
 
-  private readCounters(): { readonly position: number; readonly stream: number } {
-    const newest =
-      "SELECT coalesce((SELECT max(position) FROM events), 0) AS position, coalesce((SELECT max(id) FROM streams), 0) AS stream"
-    const counters = this.db.prepare(newest).get() as { position: number; stream: number }
-    return { ...counters, position: Math.max(counters.position, Number(readMeta(this.db, "lastPosition") ?? 0)) }
+  /** The newest position that was ever given: its event may be retired. */
+  private readPosition(): number {
+    const { position } = this.sql.newestPosition.get() as { position: number }
+    return Math.max(position, Number(readMeta(this.db, "lastPosition") ?? 0))
   }
 }
 
 export const snapshotContext = (stream: string, version: number, revision: number, keyVersion: number): string =>
   `snapshot\n${keyVersion}\n${version}\n${revision}\n${stream}`
-
-/** `run-abc` of `3f/<scope>/run-abc`. */
-export const localOf = (scope: string, stream: string): string => stream.slice(scope.length + 4)
 
 const offsetsOf = (batch: AppendBatch): ReadonlyArray<number> => {
   const offsets: Array<number> = []
@@ -357,53 +287,3 @@ const offsetsOf = (batch: AppendBatch): ReadonlyArray<number> => {
   }
   return offsets
 }
-
-const messageOf = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
-
-const sqliteConstraint = 19
-const sqliteMismatch = 20
-const sqliteFull = 13
-const sqliteBusy = 5
-
-/** Only a failure while committing leaves the outcome open, and not even then when there was no room or no lock. */
-export const failureOf = (cause: unknown, committing: boolean): Failure => {
-  const code = ((cause as { errcode?: number }).errcode ?? -1) & 0xff
-  if (code === sqliteFull) return { written: "no", reason: "the disk is full", defect: false }
-  const sqlite = (cause as { code?: string }).code === "ERR_SQLITE_ERROR"
-  const defect = !sqlite || code === sqliteConstraint || code === sqliteMismatch
-  return { written: committing && code !== sqliteBusy ? "unknown" : "no", reason: messageOf(cause), defect }
-}
-
-type Statements = { readonly [Name in keyof typeof statements]: StatementSync }
-const statements = {
-  begin: "BEGIN IMMEDIATE",
-  commit: "COMMIT",
-  rollback: "ROLLBACK",
-  findScope: "SELECT id FROM scopes WHERE key = ?",
-  insertScope: "INSERT INTO scopes(space, key, bucket) VALUES(?, ?, ?) ON CONFLICT(key) DO NOTHING",
-  insertStream: "INSERT INTO streams(id, scope_id, local) VALUES(?, ?, ?) ON CONFLICT(scope_id, local) DO NOTHING",
-  findHead: `SELECT s.id, s.retired_revision, s.retired_hash, e.revision, e.hash, w.due_at FROM streams s
-    LEFT JOIN events e ON e.stream_id = s.id AND e.revision = (SELECT max(revision) FROM events WHERE stream_id = s.id)
-    LEFT JOIN open_work w ON w.stream_id = s.id
-    WHERE s.scope_id = ? AND s.local = ?`,
-  idsBetween: "SELECT id, position FROM events WHERE stream_id = ? AND revision BETWEEN ? AND ? ORDER BY revision",
-  insertEvent: `INSERT INTO events(position, stream_id, revision, type_id, at, id, hash, checksum, contents, origin, data)
-    VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-  insertPayload: "INSERT INTO payloads(id, key_version, sealed) VALUES(?, ?, ?)",
-  insertType: "INSERT INTO event_types(type, version) VALUES(?, ?) ON CONFLICT DO NOTHING",
-  findType: "SELECT id FROM event_types WHERE type = ? AND version = ?",
-  setWork: `INSERT INTO open_work(stream_id, scope_id, due_at) VALUES(?, ?, ?)
-    ON CONFLICT(stream_id) DO UPDATE SET due_at = excluded.due_at`,
-  deleteWork: "DELETE FROM open_work WHERE stream_id = ?",
-  saveSnapshot: `INSERT INTO snapshots(stream_id, version, revision, key_version, sealed) VALUES(?, ?, ?, ?, ?)
-    ON CONFLICT(stream_id) DO UPDATE SET
-      version = excluded.version, revision = excluded.revision, key_version = excluded.key_version, sealed = excluded.sealed
-    WHERE excluded.version > version OR (excluded.version = version AND excluded.revision > revision)`,
-  retireStream: "UPDATE streams SET retired_revision = ?, retired_hash = ? WHERE id = ?",
-  deleteEvents: "DELETE FROM events WHERE stream_id = ?",
-  positionsWithContents: "SELECT position FROM events WHERE stream_id = ? AND contents IS NOT NULL",
-  deletePayloads: "DELETE FROM payloads WHERE id >= ? AND id < ?",
-  deleteSnapshot: "DELETE FROM snapshots WHERE stream_id = ?"
-}
-const prepareStatements = (db: DatabaseSync): Statements =>
-  Object.fromEntries(Object.entries(statements).map(([name, sql]) => [name, db.prepare(sql)])) as Statements

@@ -18,8 +18,10 @@ export interface ScopeKey {
   readonly expiresAt: number
 }
 
-/** How long an unwrapped key is used before it is unwrapped again. */
+/** How long an unwrapped key is used before it is unwrapped again; an unused one is dropped after it at the latest. */
 const unwrappedMillis = 5 * 60_000
+/** How often `dropUnused` is to be called. */
+export const dropMillis = unwrappedMillis / 2
 /** Unwrapped keys held at once; about 700 bytes each. */
 const unwrappedMax = 16_384
 /** Events of the whole journal after which a log key gets a new version: far below 2^32 random nonces (NIST SP 800-38D, 8.3). */
@@ -79,6 +81,12 @@ export class KeyRing {
     const key = this.unwrap(stored)
     this.older.set(name, key)
     return key
+  }
+
+  /** Lets go of the unwrapped keys that nobody used since the last call. */
+  dropUnused(): void {
+    this.current.age()
+    this.older.age()
   }
 
   /** Lets go of every unwrapped key. */

@@ -19,11 +19,14 @@ export class RecentMap<Key, Value> {
   }
 
   set(key: Key, value: Value): void {
-    if (this.young.size >= this.generationMax) {
-      this.old = this.young
-      this.young = new Map()
-    }
+    if (this.young.size >= this.generationMax) this.age()
     this.young.set(key, value)
+  }
+
+  /** Forgets what was not used since the last time. */
+  age(): void {
+    this.old = this.young
+    this.young = new Map()
   }
 
   delete(key: Key): void {

@@ -396,28 +396,12 @@ describe("hostile expressions", () => {
 
   it("end by their limits, and let everything else in the process go on meanwhile", async () => {
     let turns = 0
-    let longest = 0
-    let last = performance.now()
-    const ticking = setInterval(() => {
-      const now = performance.now()
-      longest = Math.max(longest, now - last)
-      last = now
-      turns++
-    }, 1)
+    const ticking = setInterval(() => turns++, 1)
     try {
       for (const [text, limit] of bombs) {
         const built = await compile(text)
         if (Result.isFailure(built)) continue
-        const before = performance.now()
         const result = await Effect.runPromise(Effect.result(built.success.evaluate(large)))
-        if (process.env.TRIBUTARY_SHOW_BOMBS)
-          console.log(
-            text.slice(0, 70).padEnd(72),
-            Math.round(performance.now() - before),
-            Math.round(longest),
-            Result.isFailure(result) ? `${result.failure.limit} ${result.failure.reason}` : "ok"
-          )
-        longest = 0
         if (limit !== undefined) {
           assert.isTrue(Result.isFailure(result), `${text} ended with a result`)
           const reached = Result.isFailure(result) ? result.failure.limit : undefined

@@ -20,7 +20,7 @@ const fields = {
   receivedAt: 1_000_000
 } as const
 const received = cases.DeliveryReceived.make(fields)
-const receive = (receivedAt = fields.receivedAt): DeliveryCommand => ({
+const receive = (receivedAt: number = fields.receivedAt): DeliveryCommand => ({
   _tag: "ReceiveDelivery",
   ...fields,
   receivedAt,

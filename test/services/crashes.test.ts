@@ -24,7 +24,7 @@ const mortal = () => {
     )
   })
   const fate: Fate = (_what, effect) => Effect.andThen(point, effect).pipe(Effect.tap(() => point))
-  return { fate, death: death.promise, arm: (after: number) => void (left = after), bury: () => burial.resolve() }
+  return { fate, death: death.promise, arm: (after: number) => void (left = after), dead: () => left <= 0, bury: () => burial.resolve() }
 }
 
 const send = Effect.fnUntraced(function* (endpointId: string, number: number) {
@@ -48,10 +48,12 @@ const liveTwice = async (erp: Erp, dieAfter: number): Promise<{ readonly died: b
       })
     )
     life.arm(dieAfter)
-    const work = Promise.all(
-      deliveries.map((number) => first.runPromise(send(endpointId, number)).then((ok) => void (ok && acknowledged.add(number))))
-    ).then(() => first.runPromise(quiet))
-    await Promise.race([work, life.death.then(() => void (died = true))])
+    const deliver = async (number: number) => {
+      if (await first.runPromise(send(endpointId, number))) acknowledged.add(number)
+    }
+    const work = Promise.all(deliveries.map(deliver)).then(() => first.runPromise(quiet))
+    await Promise.race([work, life.death])
+    died = life.dead()
     const second = start()
     for (const number of new Set(deliveries))
       if (!acknowledged.has(number)) assert.isTrue(await second.runPromise(send(endpointId, number)))

@@ -18,6 +18,7 @@ import { Enablements } from "#services/enablements.ts"
 import { Endpoints } from "#services/endpoints.ts"
 import { Flows } from "#services/flows.ts"
 import { Ingest } from "#services/ingest.ts"
+import { ParkedRuns } from "#services/parked-runs.ts"
 import { Journal } from "#services/ports/journal.ts"
 import { MasterKey } from "#services/ports/master-key.ts"
 import { Outbound } from "#services/ports/outbound.ts"
@@ -28,6 +29,7 @@ import { Runs } from "#services/runs.ts"
 import { Settings } from "#services/settings.ts"
 import { Spaces } from "#services/spaces.ts"
 import { StepCalls } from "#services/step-calls.ts"
+import { Suspects } from "#services/suspects.ts"
 import { Tenants } from "#services/tenants.ts"
 import { Transact } from "#services/transact.ts"
 import { Worker } from "#services/worker.ts"
@@ -76,7 +78,7 @@ export const engineLayer = (folder: string, fate: Fate = lives) => {
   const running = Worker.layer.pipe(
     Layer.provideMerge(Router.layer),
     Layer.provideMerge(Runner.layer),
-    Layer.provideMerge(StepCalls.layer),
+    Layer.provideMerge(Layer.mergeAll(StepCalls.layer, Suspects.layer, ParkedRuns.layer)),
     Layer.provideMerge(definitions)
   )
   return Deliveries.layer.pipe(Layer.provideMerge(Layer.mergeAll(Ingest.layer, Runs.layer)), Layer.provideMerge(running))

@@ -1,0 +1,24 @@
+/** Waits for the platform's views, so that a row measures what it names and not the work that an earlier one left. */
+import { until } from "./child.ts"
+import type { Platform } from "./platform.ts"
+
+const viewsSeconds = 180
+
+interface Progress {
+  readonly items: ReadonlyArray<{
+    readonly serving: { readonly position: string | null } | null
+    readonly building: object | null
+    readonly head: string | null
+  }>
+}
+
+export const viewsCaughtUp = (platform: Platform): Promise<true> =>
+  until(
+    "the views to catch up",
+    viewsSeconds,
+    async () => {
+      const { items } = await platform.call<Progress>("GET", "/projections")
+      return items.every(({ serving, building, head }) => building === null && serving !== null && serving.position === head) ? true : null
+    },
+    200
+  )

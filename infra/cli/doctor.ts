@@ -1,0 +1,118 @@
+/** `tributary doctor`: looks at an installation, running or stopped, and says what is wrong with it. Changes nothing. */
+import { Effect, Exit, Option, Redacted } from "effect"
+import * as Command from "effect/cli/Command"
+import * as Flag from "effect/cli/Flag"
+import { MasterKey } from "#services/ports/master-key.ts"
+import { readSettings } from "../config.ts"
+import { makeClient } from "./client.ts"
+import { told } from "./command.ts"
+import type { Check, Finding, FoundKey } from "./doctor-checks.ts"
+import { failed } from "./failure.ts"
+import { dataFolderOf, findServer, type Reach, reach, runningServer } from "./installation.ts"
+import { show, status, styled, table } from "./output.ts"
+
+const marks: Readonly<Record<Finding["status"], string>> = { ok: "ok", warning: "warning", failed: "failed", unknown: "unknown" }
+
+const row = ({ check, status: found, detail }: Check): ReadonlyArray<string> => [
+  found === "unknown" ? styled("dim", marks[found]) : status(marks[found]),
+  check,
+  detail
+]
+
+const verdict = (checks: ReadonlyArray<Check>): string => {
+  const count = (wanted: Finding["status"]) => checks.filter((check) => check.status === wanted).length
+  const parts = [`${count("ok")} in order`, `${count("warning")} to look at`, `${count("failed")} wrong`, `${count("unknown")} not checked`]
+  return parts.join(", ")
+}
+
+interface SystemInfo {
+  readonly version: string
+  readonly head: string | null
+}
+interface Projections {
+  readonly items: ReadonlyArray<{
+    readonly name: string
+    readonly head: string | null
+    readonly serving: { readonly position: string | null; readonly status: string } | null
+  }>
+}
+
+/** The master key as a start on this folder would find it. */
+const masterKeyOf = (dataFolder: string): Effect.Effect<FoundKey> =>
+  Effect.gen(function* () {
+    const { layer } = yield* Effect.promise(() => import("#adapters/node/master-key.ts"))
+    const settings = yield* readSettings({ dataFolder })
+    const given = {
+      dataFolder,
+      ...(Option.isSome(settings.masterKey) ? { key: settings.masterKey.value } : {}),
+      ...(Option.isSome(settings.masterKeyFile) ? { file: settings.masterKeyFile.value } : {})
+    }
+    const { id, key, where } = yield* Effect.provide(MasterKey, layer(given))
+    return { id, key: Redacted.value(key), where }
+  }).pipe(Effect.catch((refused) => Effect.succeed({ refused: refused.message })))
+
+const notAsked: Check = { check: "server", status: "unknown", detail: "None runs on this folder, so it was not asked." }
+
+/** The live server, asked over HTTP. */
+const serverChecks = (flags: Reach, dataFolder: string) =>
+  Effect.gen(function* () {
+    const named = Option.isSome(flags.url) || (process.env["TRIBUTARY_URL"] ?? "") !== ""
+    if (!named && runningServer(dataFolder)?.alive !== true) return [notAsked]
+    const asked = yield* Effect.exit(
+      Effect.gen(function* () {
+        const server = yield* findServer(flags)
+        const client = makeClient(server)
+        const info = yield* client.ask<SystemInfo>("/api/v1/system")
+        const { items } = yield* client.ask<Projections>("/api/v1/projections")
+        return { url: server.url, info, items }
+      })
+    )
+    if (Exit.isFailure(asked)) {
+      const failure = Option.getOrUndefined(Exit.findErrorOption(asked))
+      return [{ check: "server", status: "failed", detail: failure?.problem.detail ?? "It could not be asked." }] as ReadonlyArray<Check>
+    }
+    const { url, info, items } = asked.value
+    const behind = items.filter(
+      ({ head, serving }) => serving === null || serving.status !== "live" || Number(head) - Number(serving.position) > 10_000
+    )
+    return [
+      { check: "server", status: "ok", detail: `${url} answers, version ${info.version}, at event ${Number(info.head ?? 0)}.` },
+      behind.length === 0
+        ? { check: "views", status: "ok", detail: `All ${items.length} follow the log.` }
+        : {
+            check: "views",
+            status: "warning",
+            detail: `Behind or being built: ${behind.map(({ name }) => name).join(", ")}. See: tributary projections list`
+          }
+    ] as ReadonlyArray<Check>
+  })
+
+export const doctor = Command.make(
+  "doctor",
+  {
+    ...reach,
+    events: Flag.Int("events").pipe(Flag.withDescription("So many of the newest events are checked"), Flag.withDefault(10_000))
+  },
+  (input) =>
+    told(input.json)(
+      Effect.gen(function* () {
+        const dataFolder = dataFolderOf(input)
+        const { checkFolder, checkNode, isInstallation, notCheckable } = yield* Effect.promise(() => import("./doctor-checks.ts"))
+        const key = isInstallation(dataFolder) ? yield* masterKeyOf(dataFolder) : undefined
+        const checks = [
+          checkNode(),
+          ...checkFolder(dataFolder, input.events, key),
+          ...(yield* serverChecks(input, dataFolder)),
+          ...notCheckable
+        ]
+        yield* show(input.json, { dataFolder, checks }, () =>
+          [`${styled("dim", "data folder")}  ${dataFolder}`, "", table(["", "CHECK", "FOUND"], checks.map(row)), "", verdict(checks)].join(
+            "\n"
+          )
+        )
+        const wrong = checks.filter((check) => check.status === "failed")
+        if (wrong.length > 0)
+          return yield* failed("Something is wrong", `${wrong.map(({ check }) => check).join(", ")}: see above. Nothing was changed.`)
+      })
+    )
+).pipe(Command.withDescription("Checks an installation, running or stopped. Changes nothing."))

@@ -1,0 +1,40 @@
+/** Parts that many endpoints share: path parameters, pages. */
+import { Schema } from "effect"
+import { HttpApiSchema } from "effect/http-api"
+import { ExternalTenantId } from "#domain/tenant.ts"
+
+/** Path parameter of everything under `/tenants/:tid`. */
+export const tenantParams = { tid: ExternalTenantId.annotate({ description: "The space's own id of the tenant, percent-encoded." }) }
+
+export const limitDefault = 50
+export const limitMax = 200
+
+/** Of every list. */
+export const pageQuery = {
+  limit: Schema.optionalKey(
+    Schema.FiniteFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: limitMax })).annotate({
+      description: `Items of a page, 1 to ${limitMax}; ${limitDefault} when left out.`
+    })
+  ),
+  cursor: Schema.optionalKey(
+    Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,2048}$/u)).annotate({ description: "`next` of the page before." })
+  )
+}
+
+/** Oldest first, newest first; newest when left out. */
+export const orderQuery = { order: Schema.optionalKey(Schema.Literals(["newest", "oldest"])) }
+
+const millis = Schema.FiniteFromString.check(Schema.isInt())
+/** `since` inclusive, `until` exclusive. */
+export const timeQuery = {
+  since: Schema.optionalKey(millis.annotate({ description: "From this time on, epoch milliseconds." })),
+  until: Schema.optionalKey(millis.annotate({ description: "Before this time, epoch milliseconds." }))
+}
+
+/** One page; `next` is null on the last one. */
+export const pageOf = <Item extends Schema.Top>(item: Item) =>
+  HttpApiSchema.WithHeaders(Schema.Struct({ items: Schema.Array(item), next: Schema.NullOr(Schema.String) }), {
+    link: Schema.optionalKey(Schema.String.annotate({ description: "RFC 8288: the next page, `rel=next`." }))
+  })
+/** A list that always fits one answer. */
+export const listOf = <Item extends Schema.Top>(item: Item) => Schema.Struct({ items: Schema.Array(item) })

@@ -1,0 +1,74 @@
+/** Events: what came in for a tenant, and what became of it. */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { ConnectorNotFound } from "#domain/connector.ts"
+import { DeliveryNotFound } from "#domain/delivery.ts"
+import { ConnectorId, DeliveryId } from "#domain/ids.ts"
+import { DeliveryView } from "#projections/deliveries.ts"
+import { problem } from "../problems.ts"
+import { orderQuery, pageOf, pageQuery, tenantParams, timeQuery } from "./common.ts"
+import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
+
+const eventParams = { ...tenantParams, id: DeliveryId }
+const notFound = problem(DeliveryNotFound, 404, "No such event")
+
+/** What became of one delivery, in words and in order. */
+const Explanation = Schema.Struct({
+  deliveryId: DeliveryId,
+  connectorId: Schema.String,
+  event: Schema.String,
+  /** Epoch milliseconds. */
+  receivedAt: Schema.Finite,
+  status: Schema.String,
+  /** One sentence: what became of it. */
+  verdict: Schema.String,
+  facts: Schema.Array(Schema.Struct({ at: Schema.Finite, fact: Schema.String })),
+  runs: Schema.Array(Schema.Struct({ runId: Schema.String, flowId: Schema.String, version: Schema.Int, status: Schema.String }))
+}).annotate({ identifier: "EventExplanation" })
+
+export class EventsApi extends HttpApiGroup.make("events")
+  .add(
+    HttpApiEndpoint.get("list", "/", {
+      params: tenantParams,
+      query: {
+        ...pageQuery,
+        ...orderQuery,
+        ...timeQuery,
+        status: Schema.optionalKey(DeliveryView.fields.status),
+        connector: Schema.optionalKey(ConnectorId),
+        event: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(128)))
+      },
+      success: pageOf(DeliveryView)
+    })
+      .annotate(Needs, "events:read")
+      .annotateMerge(OpenApi.annotations({ summary: "List events", description: "By the time they were received." })),
+    HttpApiEndpoint.get("get", "/:id", { params: eventParams, success: DeliveryView, error: notFound })
+      .annotate(Needs, "events:read")
+      .annotateMerge(OpenApi.annotations({ summary: "Get an event" })),
+    HttpApiEndpoint.get("explain", "/:id/explain", { params: eventParams, success: Explanation, error: notFound })
+      .annotate(Needs, "events:read")
+      .annotateMerge(
+        OpenApi.annotations({ summary: "Explain what became of an event", description: "Verified how, routed where, passed over why." })
+      ),
+    HttpApiEndpoint.post("send", "/", {
+      params: tenantParams,
+      payload: Schema.Struct({
+        connector: ConnectorId,
+        event: Schema.NonEmptyString.check(Schema.isMaxLength(128)),
+        body: Schema.Json,
+        headers: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+        /** Repeats with the same id count once. */
+        deliveryId: Schema.optionalKey(Schema.NonEmptyString.check(Schema.isMaxLength(200)))
+      }),
+      success: Schema.Struct({ deliveryId: DeliveryId, duplicate: Schema.Boolean }).pipe(HttpApiSchema.status(202)),
+      error: problem(ConnectorNotFound, 404, "No such connector")
+    })
+      .annotate(Needs, "events:send")
+      .annotateMerge(OpenApi.annotations({ summary: "Send an event", description: "As if it had come by webhook, without a signature." }))
+  )
+  .prefix("/api/v1/tenants/:tid/events")
+  .middleware(InTenant)
+  .middleware(Permitted)
+  .middleware(Authenticated)
+  .middleware(Described)
+  .annotateMerge(OpenApi.annotations({ title: "Events", description: "What came in for a tenant." })) {}

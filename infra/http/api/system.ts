@@ -1,0 +1,28 @@
+/** What runs here: for operators. */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+import { Authenticated, Described, Needs, Permitted } from "./guards.ts"
+
+export const SystemInfo = Schema.Struct({
+  version: Schema.String,
+  node: Schema.String,
+  /** Id of the journal: positions of another one do not compare. */
+  journalId: Schema.String,
+  /** Position of the newest event; null on an empty journal. */
+  head: Schema.NullOr(Schema.String),
+  dataFolder: Schema.String,
+  disk: Schema.Struct({ usedBytes: Schema.Int, freeBytes: Schema.Int, totalBytes: Schema.Int }),
+  startedAt: Schema.Int
+})
+
+export class SystemApi extends HttpApiGroup.make("system")
+  .add(
+    HttpApiEndpoint.get("info", "/", { success: SystemInfo })
+      .annotate(Needs, "projections:read")
+      .annotateMerge(OpenApi.annotations({ summary: "What runs here", description: "Journal, versions, disk and data folder." }))
+  )
+  .prefix("/api/v1/system")
+  .middleware(Permitted)
+  .middleware(Authenticated)
+  .middleware(Described)
+  .annotateMerge(OpenApi.annotations({ title: "System", description: "What runs here: for operators." })) {}

@@ -1,0 +1,89 @@
+/** Tenants: the customers of the space. */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+import { PlanName, PlanNotFound } from "#domain/plan.ts"
+import { DisplayName, ExternalTenantId, Region, TenantErased, TenantExists, TenantNotFound, TenantStatus, Tier } from "#domain/tenant.ts"
+import { problem } from "../problems.ts"
+import { orderQuery, pageOf, pageQuery, tenantParams } from "./common.ts"
+import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
+
+export const TenantBody = Schema.Struct({
+  /** The space's own id. */
+  id: ExternalTenantId,
+  displayName: Schema.String,
+  plan: PlanName,
+  region: Region,
+  tier: Tier,
+  status: TenantStatus,
+  /** Epoch milliseconds; only in lists. */
+  createdAt: Schema.optionalKey(Schema.Int)
+}).annotate({ identifier: "Tenant" })
+
+const planNotFound = problem(PlanNotFound, 422, "No such plan")
+const erased = problem(TenantErased, 410, "The tenant was erased")
+const notFound = problem(TenantNotFound, 404, "No such tenant")
+
+/** All of the space's tenants. */
+export class TenantsApi extends HttpApiGroup.make("tenants")
+  .add(
+    HttpApiEndpoint.get("list", "/", {
+      query: {
+        ...pageQuery,
+        ...orderQuery,
+        status: Schema.optionalKey(TenantStatus),
+        plan: Schema.optionalKey(PlanName),
+        region: Schema.optionalKey(Region)
+      },
+      success: pageOf(TenantBody)
+    })
+      .annotate(Needs, "tenants:read")
+      .annotateMerge(OpenApi.annotations({ summary: "List tenants", description: "By the time of their creation." })),
+    HttpApiEndpoint.post("create", "/", {
+      payload: Schema.Struct({
+        id: ExternalTenantId,
+        displayName: Schema.optionalKey(DisplayName),
+        plan: Schema.optionalKey(PlanName),
+        region: Schema.optionalKey(Region),
+        tier: Schema.optionalKey(Tier)
+      }).annotate({ examples: [{ id: "acme-corp", displayName: "Acme Corp", plan: "growth" } as never] }),
+      success: TenantBody.pipe(HttpApiSchema.status(201)),
+      error: [problem(TenantExists, 409, "The tenant exists already"), planNotFound, erased, notFound]
+    })
+      .annotate(Needs, "tenants:write")
+      .annotateMerge(OpenApi.annotations({ summary: "Create a tenant", description: "Under any printable id of up to 128 bytes." }))
+  )
+  .prefix("/api/v1/tenants")
+  .middleware(Permitted)
+  .middleware(Authenticated)
+  .middleware(Described)
+  .annotateMerge(OpenApi.annotations({ title: "Tenants", description: "The customers of the space." })) {}
+
+/** One tenant. */
+export class TenantApi extends HttpApiGroup.make("tenant")
+  .add(
+    HttpApiEndpoint.get("get", "/", { params: tenantParams, success: TenantBody })
+      .annotate(Needs, "tenants:read")
+      .annotateMerge(OpenApi.annotations({ summary: "Get a tenant" })),
+    HttpApiEndpoint.patch("change", "/", {
+      params: tenantParams,
+      payload: Schema.Struct({ displayName: Schema.optionalKey(DisplayName), plan: Schema.optionalKey(PlanName) }),
+      success: TenantBody,
+      error: [planNotFound, erased]
+    })
+      .annotate(Needs, "tenants:write")
+      .annotateMerge(OpenApi.annotations({ summary: "Change name or plan" })),
+    HttpApiEndpoint.post("suspend", "/suspend", { params: tenantParams, success: TenantBody, error: erased })
+      .annotate(Needs, "tenants:suspend")
+      .annotateMerge(
+        OpenApi.annotations({ summary: "Suspend a tenant", description: "Nothing is taken or run for it until it is activated." })
+      ),
+    HttpApiEndpoint.post("activate", "/activate", { params: tenantParams, success: TenantBody, error: erased })
+      .annotate(Needs, "tenants:suspend")
+      .annotateMerge(OpenApi.annotations({ summary: "Activate a suspended tenant" }))
+  )
+  .prefix("/api/v1/tenants/:tid")
+  .middleware(InTenant)
+  .middleware(Permitted)
+  .middleware(Authenticated)
+  .middleware(Described)
+  .annotateMerge(OpenApi.annotations({ title: "Tenant", description: "One customer of the space." })) {}

@@ -1,0 +1,78 @@
+/** Answers for executions. */
+import { Effect } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import type { RunId } from "#domain/ids.ts"
+import { type Run, RunNotFound } from "#domain/run.ts"
+import { streamName } from "#domain/scope.ts"
+import { runs as view } from "#projections/runs.ts"
+import { Feed } from "#services/ports/feed.ts"
+import { Journal } from "#services/ports/journal.ts"
+import { ViewServer } from "#services/ports/view-server.ts"
+import { Runs } from "#services/runs.ts"
+import { Api } from "../api/api.ts"
+import { Caller, CurrentTenant } from "../api/guards.ts"
+import { findViews, getView, pageAnswer, whereBetween, whereEqual } from "./pages.ts"
+import { followRuns, resumeAfter } from "./run-stream.ts"
+
+const changedBody = (id: RunId, { state, revision }: { readonly state: Run; readonly revision: number }) => ({
+  id,
+  status: state.status,
+  revision
+})
+
+export const layer = HttpApiBuilder.group(
+  Api,
+  "executions",
+  Effect.fnUntraced(function* (handlers) {
+    const runs = yield* Runs
+    const views = yield* ViewServer
+    const feed = yield* Feed
+    const journal = yield* Journal
+    return handlers.handleAll({
+      list: ({ query: { status, workflow, delivery, since, until, ...page } }) =>
+        Effect.gen(function* () {
+          const scope = yield* CurrentTenant
+          const where = [...whereEqual({ status, flowId: workflow, deliveryId: delivery }), ...whereBetween("startedAt", since, until)]
+          return yield* pageAnswer(yield* findViews(views, view, { scope, where, sort: ["startedAt"] }, page))
+        }),
+      get: ({ params }) =>
+        Effect.gen(function* () {
+          const found = yield* getView(views, view, yield* CurrentTenant, params.id)
+          return found ?? (yield* new RunNotFound({ runId: params.id }))
+        }),
+      stream: ({ headers }) =>
+        Effect.gen(function* () {
+          const scope = yield* CurrentTenant
+          const seen = yield* resumeAfter(feed, headers["last-event-id"])
+          return yield* followRuns(feed, scope, { local: "run-", after: seen ?? (yield* feed.head) })
+        }),
+      streamOne: ({ params, headers }) =>
+        Effect.gen(function* () {
+          const scope = yield* CurrentTenant
+          const seen = yield* resumeAfter(feed, headers["last-event-id"])
+          const after = yield* feed.head
+          const history = yield* journal.readStream(scope, streamName(scope, `run-${params.id}`))
+          if (history.length === 0) return yield* new RunNotFound({ runId: params.id })
+          const before = history.filter(({ position }) => seen === undefined || position > seen)
+          return yield* followRuns(feed, scope, { local: `run-${params.id}`, after, before, known: history.at(-1)!.position })
+        }),
+      step: ({ params }) => Effect.flatMap(CurrentTenant, (scope) => runs.step(scope, params.id, params.step)),
+      cancel: ({ params, payload }) =>
+        Effect.gen(function* () {
+          const { origin } = yield* Caller
+          return changedBody(params.id, yield* runs.cancel(yield* CurrentTenant, params.id, payload.reason, origin))
+        }),
+      retry: ({ params }) =>
+        Effect.gen(function* () {
+          const { origin } = yield* Caller
+          return changedBody(params.id, yield* runs.retry(yield* CurrentTenant, params.id, origin))
+        }),
+      decide: ({ params, payload }) =>
+        Effect.gen(function* () {
+          const { origin } = yield* Caller
+          const { decision, output } = payload
+          return changedBody(params.id, yield* runs.decide(yield* CurrentTenant, params.id, params.step, decision, output, origin))
+        })
+    })
+  })
+)

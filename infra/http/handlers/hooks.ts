@@ -1,0 +1,82 @@
+/** Answers for webhook endpoints. */
+import { Effect, Layer, Redacted } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { EndpointNotFound } from "#domain/endpoint.ts"
+import type { EndpointId } from "#domain/ids.ts"
+import type { SpaceScope, TenantScope } from "#domain/scope.ts"
+import { type EndpointView, endpoints as view } from "#projections/endpoints.ts"
+import { Endpoints, type NewEndpoint } from "#services/endpoints.ts"
+import { ViewServer } from "#services/ports/view-server.ts"
+import { PublicUrl } from "../../config.ts"
+import { Api } from "../api/api.ts"
+import { Caller, CurrentTenant } from "../api/guards.ts"
+import { findViews, type PageRequest, pageAnswer } from "./pages.ts"
+
+interface Asked {
+  readonly params: { readonly id: EndpointId }
+}
+type NewEndpointBody = Omit<NewEndpoint, "connectorId"> & { readonly connector: string }
+
+const shown = (secret: Redacted.Redacted<string> | null) => (secret === null ? null : Redacted.value(secret))
+
+/** The same answers for a tenant and for the space: only the scope differs. */
+const answersIn = Effect.fnUntraced(function* <R>(scoped: Effect.Effect<SpaceScope | TenantScope, never, R>) {
+  const endpoints = yield* Endpoints
+  const views = yield* ViewServer
+  const publicUrl = yield* PublicUrl
+  const withUrl = (endpoint: EndpointView) => ({ ...endpoint, url: `${publicUrl}/hooks/${endpoint.endpointId}` })
+
+  /** An id leads to its stream by itself: it must be one of the scope that was asked. */
+  const mine = Effect.fnUntraced(function* (endpointId: EndpointId) {
+    const scope = yield* scoped
+    if (endpoints.scopeOf(endpointId)?.key !== scope.key) return yield* new EndpointNotFound({ endpointId })
+    return endpointId
+  })
+
+  return {
+    list: ({ query }: { readonly query: PageRequest }) =>
+      Effect.gen(function* () {
+        const { items, next } = yield* findViews(views, view, { scope: yield* scoped, sort: ["createdAt"] }, query)
+        return yield* pageAnswer({ items: items.map(withUrl), next })
+      }),
+    create: ({ payload: { connector, ...endpoint } }: { readonly payload: NewEndpointBody }) =>
+      Effect.gen(function* () {
+        const { origin } = yield* Caller
+        const { endpointId, path, secret } = yield* endpoints.create(yield* scoped, { ...endpoint, connectorId: connector }, origin)
+        return { endpointId, url: publicUrl + path, secret: shown(secret) }
+      }),
+    rotate: ({ params, payload }: Asked & { readonly payload: { readonly secret?: Redacted.Redacted<string> } }) =>
+      Effect.gen(function* () {
+        const { origin } = yield* Caller
+        const { endpointId, field, secret } = yield* endpoints.rotate(yield* mine(params.id), payload.secret, origin)
+        return { endpointId, field, secret: shown(secret) }
+      }),
+    removeSecret: ({ params }: { readonly params: { readonly id: EndpointId; readonly field: string } }) =>
+      Effect.gen(function* () {
+        const { origin } = yield* Caller
+        yield* endpoints.removeSecret(yield* mine(params.id), params.field, origin)
+      }),
+    remove: ({ params }: Asked) =>
+      Effect.gen(function* () {
+        const { origin } = yield* Caller
+        yield* endpoints.remove(yield* mine(params.id), origin)
+      })
+  }
+})
+
+const shared = HttpApiBuilder.group(
+  Api,
+  "spaceHooks",
+  Effect.fnUntraced(function* (handlers) {
+    return handlers.handleAll(yield* answersIn(Effect.map(Caller, ({ space }) => space)))
+  })
+)
+const own = HttpApiBuilder.group(
+  Api,
+  "hooks",
+  Effect.fnUntraced(function* (handlers) {
+    return handlers.handleAll(yield* answersIn(CurrentTenant))
+  })
+)
+
+export const layer = Layer.mergeAll(shared, own)

@@ -1,0 +1,38 @@
+/** Answers about what runs here. */
+import { statfsSync, statSync } from "node:fs"
+import { readdir } from "node:fs/promises"
+import { join } from "node:path"
+import { Clock, Effect } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import { JournalThread } from "#adapters/sqlite/journal-thread-client.ts"
+import { Feed } from "#services/ports/feed.ts"
+import { Process } from "../../config.ts"
+import { version } from "../../version.ts"
+import { Api } from "../api/api.ts"
+
+/** Bytes of the data folder's files; one that goes meanwhile counts nothing. */
+const usedBytes = (folder: string) =>
+  Effect.promise(async () => {
+    let bytes = 0
+    for (const name of await readdir(folder)) bytes += statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0
+    return bytes
+  })
+
+export const layer = HttpApiBuilder.group(
+  Api,
+  "system",
+  Effect.fnUntraced(function* (handlers) {
+    const { dataFolder } = yield* Process
+    const { connection } = yield* JournalThread
+    const feed = yield* Feed
+    const startedAt = yield* Clock.currentTimeMillis
+    return handlers.handle("info", () =>
+      Effect.gen(function* () {
+        const { bavail, blocks, bsize } = statfsSync(dataFolder)
+        const disk = { usedBytes: yield* usedBytes(dataFolder), freeBytes: bavail * bsize, totalBytes: blocks * bsize }
+        const head = yield* feed.head
+        return { version, node: process.version, journalId: connection.journalId, head, dataFolder, disk, startedAt }
+      })
+    )
+  })
+)

@@ -1,0 +1,103 @@
+/** Runs the platform: stores first, then the port, then the rest of the API behind it; and all of it backwards at the end. */
+import "effect/schema/SchemaJITCompiler/enable"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import { Console, Context, Effect, Exit, Layer, Option, Redacted, type Runtime, Schedule } from "effect"
+import { DataFolder } from "#adapters/sqlite/data-folder.ts"
+import { JournalThread } from "#adapters/sqlite/journal-thread-client.ts"
+import { ApiKeys } from "#services/api-keys.ts"
+import type { Ingest } from "#services/ingest.ts"
+import { MasterKey } from "#services/ports/master-key.ts"
+import { Retention } from "#services/retention.ts"
+import { Spaces } from "#services/spaces.ts"
+import { Worker } from "#services/worker.ts"
+import { Told } from "./cli/failure.ts"
+import { type ProcessSettings, PublicUrl, readSettings, type StartFlags } from "./config.ts"
+import * as embedded from "./embedded.ts"
+import { figures } from "./figures.ts"
+import { hooksListener } from "./http/hooks.ts"
+import { serve } from "./http/serve.ts"
+import * as logging from "./logging.ts"
+import { Metrics } from "./metrics.ts"
+import { tidy } from "./tidy.ts"
+
+/** What the whole stop may take, whatever hangs (the supervisor's patience is 30 s as a rule). */
+const stopSecondsMax = 25
+/** Of the grace time, this much is for finishing requests; the rest for the runs in hand. */
+const requestShare = 0.5
+const retentionSweep = "1 hour"
+/** After this time what loading needed is not needed any more. */
+const settleMillis = 2_000
+
+/** The first key is written nowhere: these lines are the only place that ever shows it. */
+const banner = (settings: ProcessSettings, url: string, keyWhere: string, firstKey: Option.Option<string>) =>
+  [
+    `Tributary runs at ${url} (reference: ${url}/docs)`,
+    `Data folder: ${settings.dataFolder}`,
+    `Master key:  ${keyWhere} (back it up apart from the data folder: one is of no use without the other)`,
+    ...(Option.isSome(firstKey) ? [`First admin key, shown this once: ${firstKey.value}`] : [])
+  ].join("\n")
+
+/** A stop that hangs ends all the same: everything acknowledged is in the journal. */
+const boundedStop = Effect.addFinalizer(() =>
+  Effect.sync(() => {
+    setTimeout(() => {
+      process.stderr.write(
+        `${logging.formatEntry({ level: "Warn", at: new Date(), message: `The stop took longer than ${stopSecondsMax} s and was cut short. Nothing is lost.` })}\n`
+      )
+      process.exit(0)
+    }, stopSecondsMax * 1_000).unref()
+  })
+)
+
+const program = Effect.fnUntraced(function* (settings: ProcessSettings) {
+  const context = yield* Effect.context<Layer.Success<ReturnType<typeof embedded.layer>> | Metrics>()
+  const { died } = Context.get(context, JournalThread)
+  const space = yield* Context.get(context, Spaces).ensureDefault
+  const issued = yield* Context.get(context, ApiKeys).ensureFirstAdmin(space)
+  const worker = Context.get(context, Worker)
+  const graceMillis = settings.stopSeconds * 1_000
+  Context.get(context, Metrics).register(figures(context))
+
+  // Before the port is open in time, and so after it is closed: requests may still hand over work.
+  yield* Effect.addFinalizer(() =>
+    Effect.andThen(worker.drain(graceMillis * (1 - requestShare)), Effect.logInfo("Work in hand is recorded or handed back."))
+  )
+  const publicUrlOf = (url: string) => Option.getOrElse(settings.publicUrl, () => url)
+  const server = yield* serve({
+    host: settings.host,
+    port: settings.port,
+    graceMillis: graceMillis * requestShare,
+    hooks: (url) => hooksListener(context as Context.Context<Ingest>, { publicUrl: publicUrlOf(url) }),
+    routes: (url) =>
+      import("./http/routes.ts").then(({ layer }) =>
+        layer.pipe(Layer.provide(Layer.succeed(PublicUrl, publicUrlOf(url))), Layer.provide(Layer.succeedContext(context)))
+      )
+  })
+  yield* Context.get(context, DataFolder).announce(server.url)
+  const firstKey = Option.map(Option.fromNullOr(issued), ({ text }) => Redacted.value(text))
+  yield* Console.log(banner(settings, server.url, Context.get(context, MasterKey).where, firstKey))
+  yield* server.built
+  yield* Effect.forkScoped(Effect.schedule(Effect.ignore(Context.get(context, Retention).sweep(space)), Schedule.spaced(retentionSweep)))
+  yield* Effect.forkScoped(Effect.delay(Effect.sync(tidy), settleMillis))
+  // The youngest of the scope, so that it is the first to hear of the end.
+  yield* boundedStop
+  const reason = yield* died
+  return yield* Effect.die(new Error(`The journal stopped: ${reason}. Everything acknowledged is kept. Start again.`))
+})
+
+/** Ends when it is interrupted, by SIGTERM or SIGINT, or when it cannot go on. */
+export const runUntilStopped = (settings: ProcessSettings) =>
+  Effect.scoped(program(settings)).pipe(
+    Effect.provide(Layer.mergeAll(embedded.layer(settings), Metrics.layer)),
+    Effect.provide(logging.layer(settings.logLevel))
+  )
+
+/** A stop by signal is a success: supervisors expect 0 after SIGTERM. */
+export const teardown: Runtime.Teardown = (exit, onExit) => onExit(Exit.isSuccess(exit) || Exit.hasInterrupts(exit) ? 0 : 1)
+
+/** A start that could not be made says why in a sentence; a defect keeps its stack. */
+const said = (error: Error) => Effect.andThen(Console.error(error.message), Effect.fail(new Told()))
+
+/** `tributary start`, as the process's main program. */
+export const startProcess = (flags: StartFlags): void =>
+  NodeRuntime.runMain(Effect.catch(Effect.flatMap(readSettings(flags), runUntilStopped), said), { teardown })

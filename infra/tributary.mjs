@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+/**
+ * What `tributary` starts: plain JavaScript, so that any Node from 20 on can read it. It hands over to the Node that the packages
+ * bring where this one is too old, and keeps compiled code from one start to the next. Stripping the types of a `.ts` file anew
+ * would cost each thread 16 MiB and 30 ms: so the entry is none, and threads inherit the cache by the environment.
+ */
+import { spawn } from "node:child_process"
+import * as nodeModule from "node:module"
+import { join } from "node:path"
+
+const packages = join(import.meta.dirname ?? new URL(".", import.meta.url).pathname, "..", "node_modules")
+
+const handOver = () => {
+  const child = spawn(join(packages, "node", "bin", "node"), process.argv.slice(1), { stdio: "inherit" })
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal))
+  child.on("error", (cause) => {
+    console.error(`Tributary needs Node 24, and ${packages} holds none (${cause.message}). Nothing was started. Run: npm ci`)
+    process.exit(1)
+  })
+  child.on("exit", (code, signal) => process.exit(code ?? (signal === "SIGINT" || signal === "SIGTERM" ? 0 : 1)))
+}
+
+if (Number(process.versions.node.split(".")[0]) < 24) handOver()
+else {
+  // Beside the installed packages, where nobody else can write; where that is read-only, Node works without.
+  const cache = join(packages, ".cache", "tributary")
+  nodeModule.enableCompileCache(cache)
+  process.env.NODE_COMPILE_CACHE ??= cache
+  await import("./main.ts")
+}

@@ -1,0 +1,221 @@
+/** The feeds on SQLite: that of the writer's process, and the read-only one of another thread. */
+
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { Effect, Fiber, Layer, Result, Stream } from "effect"
+import { afterEach, assert, describe, it } from "vitest"
+import { CommittedRing } from "#adapters/sqlite/committed-ring.ts"
+import * as Reader from "#adapters/sqlite/journal-reader.ts"
+import { JournalThread } from "#adapters/sqlite/journal-thread-client.ts"
+import { positionText } from "#adapters/sqlite/stored-event.ts"
+import type { Position } from "#domain/ids.ts"
+import { Feed, type FeedPage } from "#services/ports/feed.ts"
+import { type Append, Journal, type StoredEvent } from "#services/ports/journal.ts"
+import { feedContract, readAll, write } from "./feed.contract.ts"
+import { acme, appendOf, fresh, happened, type Installation, type SqliteInstallation, session, sqliteInstallation } from "./installation.ts"
+
+feedContract("sqlite, the writer's process", sqliteInstallation)
+
+/** The reader over the writer's file, told of each new head as another thread would be. */
+const readerInstallation = (): Installation => {
+  const installation = sqliteInstallation()
+  const news = Layer.effectDiscard(
+    Effect.gen(function* () {
+      const { connection } = yield* JournalThread
+      const { wake } = yield* Reader.FeedWake
+      const follow = (told: number): (() => void) =>
+        connection.whenAfter(told, () => {
+          const head = connection.ring.head
+          wake(positionText(head))
+          setImmediate(() => follow(head))
+        })
+      yield* Effect.acquireRelease(
+        Effect.sync(() => follow(connection.ring.head)),
+        (stop) => Effect.sync(stop)
+      )
+    })
+  )
+  const reader = Layer.suspend(() => Reader.layer({ file: join(installation.folder, "journal.db") }))
+  return { ...installation, open: () => Layer.provideMerge(news, reader).pipe(Layer.provideMerge(installation.open())) as never }
+}
+feedContract("sqlite, a reader of its own", readerInstallation)
+
+describe("the feed on SQLite", () => {
+  const made: Array<SqliteInstallation> = []
+  const install = () => {
+    const installation = sqliteInstallation()
+    made.push(installation)
+    return installation
+  }
+  afterEach(() => made.splice(0).forEach(({ remove }) => remove()))
+
+  it("gives the same pages from memory, and from the file after a restart", async () => {
+    const installation = install()
+    const readPages = readAll({ after: null, limit: 7 })
+    const plain = (pages: ReadonlyArray<FeedPage>) =>
+      pages.map(({ events, ...page }) => ({ ...page, events: events.map((event) => ({ ...event, data: event.data })) }))
+    const fromMemory = await session(installation.open(), Effect.andThen(write(0, 40), readPages))
+    const fromFile = await session(installation.open(), readPages)
+    assert.deepStrictEqual(plain(fromFile), plain(fromMemory))
+  })
+
+  it("falls back to the file for what memory no longer holds, and comes back, without gap", () =>
+    session(
+      install().open(),
+      Effect.gen(function* () {
+        const journal = yield* Journal
+        const feed = yield* Feed
+        const fat = "x".repeat(30_000)
+        // More characters than the ring holds: a follower that starts late finds the first of them in the file alone.
+        const appends = Array.from({ length: 400 }, (_, n) => appendOf(acme, fresh("run"), { events: [happened({ n, fat })] }))
+        yield* Effect.forEach(appends, (given) => journal.append(given), { concurrency: 64, discard: true })
+        const { connection } = yield* JournalThread
+        assert.isNull(connection.ring.after(0, 10))
+        assert.isNotNull(connection.ring.after(connection.ring.head - 10, 10))
+        const seen = yield* feed.follow({ after: null, limit: 50 }).pipe(
+          Stream.flatMap(({ events }) => Stream.fromIterable(events)),
+          Stream.take(400),
+          Stream.runCollect
+        )
+        const positions = seen.map(({ position }) => Number(position))
+        assert.deepStrictEqual(
+          positions,
+          Array.from({ length: 400 }, (_, index) => index + 1)
+        )
+      })
+    ))
+
+  it("tells listeners of committed events in order, of refused and repeated ones never", () =>
+    session(
+      install().open(),
+      Effect.gen(function* () {
+        const { connection } = yield* JournalThread
+        const journal = yield* Journal
+        const heard: Array<StoredEvent> = []
+        const stop = connection.onCommitted((events) => void heard.push(...events))
+        const given = appendOf(acme, fresh("run"), { events: [happened({ n: 0 }), happened({ n: 1 })] })
+        yield* journal.append(given)
+        yield* journal.append(given)
+        yield* Effect.result(journal.append({ ...given, expected: 7 }))
+        yield* journal.append({ ...given, expected: 1, events: [happened({ n: 2 })] } as unknown as Append)
+        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void))) // Callers hear before listeners.
+        stop()
+        yield* journal.append(appendOf(acme, fresh("run")))
+        assert.deepStrictEqual(
+          heard.map(({ data }) => data["n"]),
+          [0, 1, 2]
+        )
+        const stored = yield* journal.readStream(acme, given.stream)
+        assert.deepStrictEqual(
+          heard.map((event) => ({ ...event })),
+          stored.map((event) => ({ ...event }))
+        )
+      })
+    ))
+
+  it("reaches the head also when the newest events were retired, and waits there", async () => {
+    const installation = install()
+    const given = appendOf(acme, fresh("run"), { events: [happened({ n: 9 })] })
+    await session(
+      installation.open(),
+      Effect.gen(function* () {
+        const journal = yield* Journal
+        yield* write(0, 3)
+        yield* journal.append(given)
+        yield* journal.retire(acme, given.stream)
+      })
+    )
+    const reader = Reader.layer({ file: join(installation.folder, "journal.db") })
+    for (const layer of [installation.open(), reader] as ReadonlyArray<Layer.Layer<Feed, unknown>>)
+      await session(
+        layer,
+        Effect.gen(function* () {
+          const feed = yield* Feed
+          for (const streamPrefixes of [{}, { streamPrefixes: [given.stream] }]) {
+            const page = yield* feed.read({ after: null, limit: 10, ...streamPrefixes })
+            assert.isTrue(page.atHead)
+            assert.strictEqual(page.position, positionText(4))
+            assert.strictEqual(page.position, yield* feed.head)
+          }
+        })
+      )
+  })
+
+  it("names a damaged event to readers of another thread too", async () => {
+    const installation = install()
+    await session(installation.open(), write(0, 3))
+    const db = new DatabaseSync(join(installation.folder, "journal.db"))
+    db.exec("UPDATE events SET data = '{}' WHERE position = 2")
+    db.close()
+    const failed = await session(
+      Reader.layer({ file: join(installation.folder, "journal.db") }),
+      Effect.gen(function* () {
+        const feed = yield* Feed
+        assert.lengthOf((yield* feed.read({ after: positionText(2), limit: 10 })).events, 1)
+        return Result.getFailure(yield* Effect.result(feed.read({ after: null, limit: 10 }))).valueOrUndefined
+      })
+    )
+    assert.strictEqual(failed?._tag, "JournalUnavailable")
+    assert.include(failed?.message, "event 2 ")
+  })
+
+  it("refuses a position that no journal of this kind gave", () =>
+    session(
+      install().open(),
+      Effect.gen(function* () {
+        const exit = yield* Effect.exit(Effect.flatMap(Feed, (feed) => feed.read({ after: "C12/P12" as Position, limit: 1 })))
+        assert.strictEqual(exit._tag, "Failure")
+      })
+    ))
+
+  it("lets a follower go that is interrupted while it waits", () =>
+    session(
+      install().open(),
+      Effect.gen(function* () {
+        const feed = yield* Feed
+        const follower = yield* Effect.forkChild(Stream.runDrain(feed.follow({ after: null, limit: 1 })), { startImmediately: true })
+        yield* Effect.yieldNow
+        yield* Fiber.interrupt(follower)
+        yield* write(0, 3)
+      })
+    ))
+})
+
+describe("the ring of committed events", () => {
+  const add = (ring: CommittedRing, last: number, count: number, fat = 0) =>
+    ring.add(
+      appendOf(acme, fresh("run"), { events: Array.from({ length: count }, (_, n) => happened({ n, fat: "x".repeat(fat) })) }),
+      last,
+      count - 1,
+      Array.from({ length: count }, () => "h"),
+      0
+    )
+  const positions = (events: ReadonlyArray<StoredEvent> | null) => events?.map(({ position }) => Number(position))
+
+  it("gives whole and cut batches behind any position", () => {
+    const ring = new CommittedRing(10)
+    add(ring, 13, 3)
+    add(ring, 14, 1)
+    assert.deepStrictEqual(positions(ring.after(10, 100)), [11, 12, 13, 14])
+    assert.deepStrictEqual(positions(ring.after(11, 2)), [12, 13])
+    assert.deepStrictEqual(positions(ring.after(13, 9)), [14])
+    assert.deepStrictEqual(positions(ring.after(14, 9)), [])
+    assert.isNull(ring.after(9, 9))
+  })
+
+  it("starts anew after a gap, rather than pass over it", () => {
+    const ring = new CommittedRing(0)
+    add(ring, 1, 1)
+    add(ring, 5, 2)
+    assert.isNull(ring.after(0, 9))
+    assert.isNull(ring.after(1, 9))
+    assert.deepStrictEqual(positions(ring.after(3, 9)), [4, 5])
+  })
+
+  it("holds no more than its bound", () => {
+    const ring = new CommittedRing(0)
+    for (let n = 1; n <= 20_000; n++) add(ring, n, 1)
+    assert.isNull(ring.after(20_000 - 8_192 - 1, 1))
+    assert.lengthOf(ring.after(20_000 - 8_192, 10_000)!, 8_192)
+  })
+})

@@ -1,0 +1,28 @@
+/**
+ * The oracle of the fault tests, a process of its own: an app that enters orders, honours idempotency keys and keeps a ledger on
+ * disk, one line per call, flushed before it answers. Arguments: the ledger's file. Prints its port.
+ */
+import { fdatasyncSync, openSync, writeSync } from "node:fs"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+
+const file = openSync(process.argv[2]!, "a", 0o600)
+const entered = new Set<string>()
+const server = createServer((request, response) => {
+  const chunks: Array<Buffer> = []
+  request.on("data", (chunk: Buffer) => chunks.push(chunk))
+  request.on("end", () => {
+    const key = String(request.headers["idempotency-key"])
+    const order = (JSON.parse(Buffer.concat(chunks).toString()) as { externalId: string }).externalId
+    const repeated = entered.has(key)
+    entered.add(key)
+    writeSync(file, `${JSON.stringify({ key, order, apiKey: request.headers["x-api-key"], repeated })}\n`)
+    fdatasyncSync(file)
+    // One call in eight is slow enough for a kill to fall between its effect and its answer.
+    const answer = () => response.writeHead(repeated ? 200 : 201, { "content-type": "application/json" }).end('{"id":"x"}')
+    if (entered.size % 8 === 0) setTimeout(answer, 60)
+    else answer()
+  })
+})
+server.listen(0, "127.0.0.1", () => process.stdout.write(`${(server.address() as AddressInfo).port}\n`))
+process.on("SIGTERM", () => process.exit(0))

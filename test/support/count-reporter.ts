@@ -1,0 +1,16 @@
+/** Ends the output of a test run with `N passed, N failed`. A file that cannot be loaded and an error outside of any test count as failed. */
+import type { Reporter, SerializedError, TestModule } from "vitest/node"
+
+export default class CountReporter implements Reporter {
+  onTestRunEnd(modules: ReadonlyArray<TestModule>, errors: ReadonlyArray<SerializedError>) {
+    let passed = 0
+    let failed = errors.length
+    for (const module of modules) {
+      const tests = Array.from(module.children.allTests(), (test) => test.result().state)
+      passed += tests.filter((state) => state === "passed").length
+      const failedTests = tests.filter((state) => state === "failed").length
+      failed += failedTests > 0 || module.state() !== "failed" ? failedTests : 1
+    }
+    process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
+  }
+}
