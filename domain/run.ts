@@ -197,15 +197,15 @@ export const stepOf = (run: Run, step: string): StepState => run.steps[step] ?? 
 export const isEnded = (status: RunStatus): boolean =>
   status === "succeeded" || status === "failed" || status === "cancelled" || status === "quarantined"
 
-/** Running while something can be done now, waiting while all that is left waits for a time, needs-decision when a person is asked. */
+/** Running while a call is out or something can be begun, else needs-decision when a person is asked, else waiting for a time. */
 const liveStatus = (steps: Readonly<Record<string, StepState>>): RunStatus => {
-  let status: RunStatus = "running"
-  for (const step of Object.values(steps)) {
-    if (step.status === "undecided") return "needs-decision"
-    if (step.status === "started") return "running"
-    if (step.status === "retrying") status = "waiting"
+  const has = (status: StepStatus) => {
+    for (const id in steps) if (steps[id]!.status === status) return true
+    return false
   }
-  return status
+  if (has("started")) return "running"
+  if (has("undecided")) return "needs-decision"
+  return has("retrying") ? "waiting" : "running"
 }
 
 const withStep = (run: Run, id: string, step: StepState): Run => {

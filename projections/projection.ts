@@ -26,6 +26,3 @@ export interface Projection<Event extends { readonly _tag: string }, View extend
 
 // biome-ignore lint/suspicious/noExplicitAny: a list of projections holds different event and view types.
 export type AnyProjection = Projection<any, any>
-
-/** The stored name of a version: `runs@1`. */
-export const modelName = (projection: Pick<AnyProjection, "name" | "version">): string => `${projection.name}@${projection.version}`

@@ -20,6 +20,7 @@ import { Router } from "./router.ts"
 import { Settings } from "./settings.ts"
 import { Transact, type TransactError } from "./transact.ts"
 import { type Headers, verificationAdvice } from "./verification.ts"
+import { Worker } from "./worker.ts"
 
 /** One webhook call, as the vendor made it. */
 export interface WebhookCall {
@@ -117,6 +118,7 @@ export class Ingest extends Context.Service<
       const quotas = yield* Quotas
       const router = yield* Router
       const settings = yield* Settings
+      const worker = yield* Worker
       const figures: IngestFigures = { accepted: 0, duplicates: 0, refused: 0, bytes: 0 }
 
       const takeInWindow = Effect.fnUntraced(function* (incoming: IncomingEvent, deliveryId: DeliveryId, receivedAt: number) {
@@ -273,6 +275,7 @@ export class Ingest extends Context.Service<
             }
             scopes.push(scope)
           }
+          yield* worker.admission
           const kept = keptHeaders(call.headers, signatures)
           if (elements.length === 1) yield* takeElement(endpoint, scopes[0]!, call, elements[0]!, kept, parsed.success)
           else

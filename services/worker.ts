@@ -18,6 +18,9 @@ export const limits = {
   quantum: 64,
   /** Items kept in memory; beyond it they wait in the index. */
   ready: 50_000,
+  /** Items ready from which intake waits its turn, so that what is acknowledged also runs; but never longer than this. */
+  readyBeforeIntake: 128,
+  intakeWaitMillis: 20,
   /** The index is looked through this often, and this far ahead. */
   sweepMillis: 15_000,
   horizonMillis: 60_000,
@@ -62,6 +65,11 @@ export class Worker extends Context.Service<
   Worker,
   {
     readonly figures: () => WorkerFigures
+    /**
+     * Intake and runs share the process: while more is ready than is being taken up, a new delivery waits for its turn, a bounded
+     * time and never for good (R9).
+     */
+    readonly admission: Effect.Effect<void>
     /** Looks through the index now, as it does from time to time. */
     readonly sweep: Effect.Effect<void>
     /** Stops taking work and waits until what is in hand is recorded, at most so long. What is left is found again at the next start. */
@@ -92,6 +100,9 @@ export class Worker extends Context.Service<
       /** Streams with a timer. */
       const timed = new Set<StreamName>()
       const idlers: Array<() => void> = []
+      /** Deliveries that wait to be let in, the oldest first, with the time until which they wait. */
+      const intake: Array<{ readonly until: number; readonly enter: () => void }> = []
+      let intakeTimer = false
       let ready = 0
       let inFlight = 0
       let stopped = false
@@ -106,6 +117,32 @@ export class Worker extends Context.Service<
       }
       const hasWork = (tenant: Tenant) =>
         tenant.inFlight < limits.inFlightPerTenant && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
+
+      const admit = (now: number) => {
+        let free = limits.readyBeforeIntake - ready
+        while (intake.length > 0 && (free > 0 || intake[0]!.until <= now)) {
+          free--
+          intake.shift()!.enter()
+        }
+      }
+      /** One timer lets those in that have waited long enough. */
+      const watchIntake = () => {
+        if (intakeTimer || intake.length === 0) return
+        intakeTimer = true
+        const look = Effect.sync(() => {
+          intakeTimer = false
+          admit(clock.currentTimeMillisUnsafe())
+          watchIntake()
+        })
+        fork(Effect.andThen(Effect.sleep(limits.intakeWaitMillis / 2), look))
+      }
+      const admission = Effect.suspend(() => {
+        if (ready < limits.readyBeforeIntake && intake.length === 0) return Effect.void
+        return Effect.callback<void>((resume) => {
+          intake.push({ until: clock.currentTimeMillisUnsafe() + limits.intakeWaitMillis, enter: () => resume(Effect.void) })
+          watchIntake()
+        })
+      })
 
       const settle = (tenant: Tenant) => {
         if (hasWork(tenant)) {
@@ -191,6 +228,7 @@ export class Worker extends Context.Service<
         const room = Math.min(limits.quantum, limits.inFlightPerTenant - tenant.inFlight, limits.inFlight - inFlight)
         const items = from.splice(0, Math.max(1, room))
         ready -= items.length
+        if (intake.length > 0) admit(0)
         for (const item of items) holds.set(item.stream, "active")
         return items
       }
@@ -329,6 +367,7 @@ export class Worker extends Context.Service<
         Effect.suspend(() => {
           stopped = true
           ready = 0
+          admit(0)
           for (const tenant of tenants.values()) for (const list of [tenant.others, tenant.deliveries]) list.length = 0
           ring.length = 0
           return Effect.asVoid(Effect.timeoutOption(idle, millis))
@@ -336,6 +375,7 @@ export class Worker extends Context.Service<
       yield* Effect.addFinalizer(() => drain(20_000))
       return Worker.of({
         figures: () => ({ ready, inFlight, timers: timers.size, tenants: tenants.size }),
+        admission,
         sweep,
         drain,
         idle

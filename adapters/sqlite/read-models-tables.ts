@@ -41,14 +41,29 @@ const prepare = (db: DatabaseSync, journalId: string): boolean => {
   return true
 }
 
+/** SQLite's codes for a file that is damaged, or none of its own. */
+const damaged = new Set([11, 26])
+
+/** Undefined: the file is of no use to us. */
+const tryOpen = (file: string, journalId: string): DatabaseSync | undefined => {
+  let db: DatabaseSync | undefined
+  try {
+    db = connect(file)
+    if (prepare(db, journalId)) return db
+  } catch (cause) {
+    if (!damaged.has((cause as { readonly errcode?: number }).errcode ?? 0)) throw cause
+  }
+  db?.close()
+  return undefined
+}
+
 /**
- * Opens the file. One of another layout, or one that follows another journal, is emptied first with `discard`: positions of
- * two journals cannot be compared.
+ * Opens the file. One that is damaged, has another layout or follows another journal is thrown away with `discard`: positions of
+ * two journals cannot be compared, and everything comes back from the journal.
  */
 export const openViews = (file: string, journalId: string, discard: (file: string) => void): DatabaseSync => {
-  const db = connect(file)
-  if (prepare(db, journalId)) return db
-  db.close()
+  const opened = tryOpen(file, journalId)
+  if (opened !== undefined) return opened
   discard(file)
   const fresh = connect(file)
   prepare(fresh, journalId)

@@ -36,6 +36,8 @@ export class StreamHeads {
   private readonly heads = new RecentMap<string, Head>(headsMax)
   private readonly scopes = new RecentMap<string, number>(scopesMax)
   private readonly types = new Map<string, number>()
+  /** Most events of a batch are of one type. */
+  private lastType: { readonly type: string; readonly version: number; readonly id: number } | undefined
 
   constructor(sql: Statements) {
     this.sql = sql
@@ -46,6 +48,7 @@ export class StreamHeads {
     this.heads.clear()
     this.scopes.clear()
     this.types.clear()
+    this.lastType = undefined
     this.newestId = this.readNewestId()
   }
 
@@ -91,13 +94,18 @@ export class StreamHeads {
   }
 
   typeId(type: string, version: number): number {
+    const last = this.lastType
+    if (last !== undefined && last.type === type && last.version === version) return last.id
     const name = `${type}@${version}`
-    const cached = this.types.get(name)
-    if (cached !== undefined) return cached
-    this.sql.insertType.run(type, version)
-    const { id } = this.sql.findType.get(type, version) as { id: number }
+    const id = this.types.get(name) ?? this.storedTypeId(type, version)
     this.types.set(name, id)
+    this.lastType = { type, version, id }
     return id
+  }
+
+  private storedTypeId(type: string, version: number): number {
+    this.sql.insertType.run(type, version)
+    return (this.sql.findType.get(type, version) as { id: number }).id
   }
 
   private readNewestId(): number {

@@ -1,22 +1,17 @@
 /** The demo: the main job on real input, in real processes, with `kill -9` in the middle. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Console, Effect, Fiber, Redacted, type Scope } from "effect"
-import { isEnded } from "#domain/run.ts"
-import type { DeliveryView } from "#projections/deliveries.ts"
-import type { RunView } from "#projections/runs.ts"
-import type { ProjectionStatus } from "#services/ports/view-server.ts"
 import { type Client, makeClient } from "../cli/client.ts"
-import { pages, tenantPath } from "../cli/command.ts"
 import { type CommandFailed, failed } from "../cli/failure.ts"
-import { follow } from "../cli/follow.ts"
 import { styled } from "../cli/output.ts"
-import type { FromErp, FromShop, LedgerEntry, ToErp, ToShop } from "./messages.ts"
-import { type Platform, type PlatformOptions, platform, vendor } from "./processes.ts"
-import { type Crash, type Evidence, interrupted, prove, type TenantRecord } from "./proof.ts"
+import type { FromErp, FromShop, Shop, ShopReport, ToErp, ToShop } from "./messages.ts"
+import { type Platform, type PlatformOptions, platform, type Vendor, vendor } from "./processes.ts"
+import { type Crash, type Evidence, prove } from "./proof.ts"
+import { exampleOf, readLedger, untilQuiet } from "./records.ts"
 import { type DemoTenant, makeTenants, setUp } from "./setup.ts"
-import { documentOf, type HistoryEvent, storyOf, type Told } from "./story.ts"
+import { documentOf, storyOf, type Told } from "./story.ts"
 
 export interface DemoOptions {
   readonly orders: number
@@ -31,9 +26,27 @@ const duplicates = 6
 /** The process is killed once this share of the orders is acknowledged and so many calls are in the ERP's hands. */
 const killAfterShare = 0.45
 const killAtInHand = 3
-const quietTimeoutMillis = 20_000
-const pollMillis = 250
-const recordsMax = 10_000
+const killPatienceMillis = 20_000
+
+type Say = (text: string) => Effect.Effect<void>
+type Erp = Vendor<ToErp, FromErp>
+type ShopApp = Vendor<ToShop, FromShop>
+
+/** Everything that runs before the first order is sent. */
+interface Stage {
+  readonly say: Say
+  readonly tenants: ReadonlyArray<DemoTenant>
+  readonly erp: Erp
+  readonly erpUrl: string
+  readonly shop: ShopApp
+  readonly shops: ReadonlyArray<Shop>
+  readonly ledgerFile: string
+  /** Without the port: the second start takes that of the first. */
+  readonly place: Omit<PlatformOptions, "port">
+  readonly first: Platform
+  readonly firstKey: string
+  readonly client: Client
+}
 
 /** A folder that is gone afterwards. */
 const temporaryFolder = Effect.acquireRelease(
@@ -44,141 +57,48 @@ const temporaryFolder = Effect.acquireRelease(
 const startPlatform = (options: PlatformOptions): Effect.Effect<Platform, CommandFailed, Scope.Scope> =>
   Effect.acquireRelease(platform(options), ({ stop }) => stop)
 
-const recordOf = (client: Client, { id }: DemoTenant): Effect.Effect<TenantRecord, CommandFailed> => {
-  const all = <Item>(rest: string) => Effect.map(pages<Item>(client, tenantPath(id, rest), {}, recordsMax), ({ items }) => items)
-  return Effect.all({ tenant: Effect.succeed(id), deliveries: all<DeliveryView>("/events"), runs: all<RunView>("/executions") })
-}
+const startErp = Effect.fnUntraced(function* (ledger: string, tenants: ReadonlyArray<DemoTenant>) {
+  const erp = yield* vendor<ToErp, FromErp>("vendor-erp.ts")
+  const keys = Object.fromEntries(tenants.map(({ id, erpKey }) => [erpKey, id]))
+  erp.tell({ is: "open", ledger, credentials: { ...keys, [visitorKey]: "a visitor" } })
+  const { port } = yield* erp.hear((message) => (message.is === "open" ? message : undefined))
+  return { erp, address: `127.0.0.1:${port}` }
+})
 
-/** Every view has seen the newest event. */
-const isFollowed = (client: Client) =>
-  Effect.map(client.ask<{ readonly items: ReadonlyArray<ProjectionStatus> }>("/api/v1/projections"), ({ items }) =>
-    items.every(({ serving, head }) => serving?.position === head)
-  )
-
-/** Until every order has a run, every run has ended and the views show it, or for as long as one may wait. */
-const untilQuiet = (client: Client, tenants: ReadonlyArray<DemoTenant>, orders: number) =>
+const setTheStage = (say: Say) =>
   Effect.gen(function* () {
-    for (let waited = 0; ; waited += pollMillis) {
-      const followed = yield* isFollowed(client)
-      const records = yield* Effect.forEach(tenants, (tenant) => recordOf(client, tenant))
-      const runs = records.flatMap((record) => record.runs)
-      const quiet = followed && runs.length >= orders && runs.every(({ status }) => isEnded(status))
-      if (quiet || waited >= quietTimeoutMillis) return records
-      yield* Effect.sleep(pollMillis)
-    }
-  })
-
-/** The events of one run as they were recorded. */
-const historyOf = (client: Client, tenantId: string, runId: string) =>
-  Effect.gen(function* () {
-    const history: Array<HistoryEvent> = []
-    yield* follow(client, tenantPath(tenantId, `/executions/${runId}/stream`), undefined, ({ event, data }) => {
-      const found = JSON.parse(data) as { readonly at?: number; readonly fields?: Readonly<Record<string, unknown>> }
-      if (found.at !== undefined) history.push({ event, at: found.at, fields: found.fields ?? {} })
-      return Effect.succeed(event === "RunSucceeded" ? "done" : "more")
-    }).pipe(Effect.timeoutOrElse({ duration: "3 seconds", orElse: () => Effect.void }))
-    return history
-  })
-
-/** An interrupted run whose call had reached the ERP: the most telling one there is. */
-const telling = (client: Client, { crash, records }: Evidence) =>
-  Effect.gen(function* () {
-    for (const { tenant, runs } of records) {
-      const cut = interrupted(crash, runs)
-      const run = cut.find(({ steps }) => steps.some(({ attempts }) => attempts > 1)) ?? cut[0]
-      if (run !== undefined) return { tenant, runId: run.id as string, history: yield* historyOf(client, tenant, run.id) }
-    }
-    return undefined
-  })
-
-const readLedger = (file: string): ReadonlyArray<LedgerEntry> =>
-  readFileSync(file, "utf8")
-    .split("\n")
-    .flatMap((line) => (line === "" ? [] : [JSON.parse(line) as LedgerEntry]))
-
-const perform = (options: DemoOptions) =>
-  Effect.gen(function* () {
-    const began = Date.now()
-    const say = (text: string) =>
-      options.json ? Effect.void : Console.log(`${styled("dim", `${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s`)}  ${text}`)
     const folder = yield* temporaryFolder
     const ledgerFile = join(folder, "erp-ledger.jsonl")
     const tenants = makeTenants()
-
-    const erp = yield* vendor<ToErp, FromErp>("vendor-erp.ts")
+    const { erp, address } = yield* startErp(ledgerFile, tenants)
+    const erpUrl = `http://${address}`
     const shop = yield* vendor<ToShop, FromShop>("vendor-shop.ts")
-    erp.tell({
-      is: "open",
-      ledger: ledgerFile,
-      credentials: { ...Object.fromEntries(tenants.map(({ id, erpKey }) => [erpKey, id])), [visitorKey]: "a visitor" }
-    })
-    const { port: erpPort } = yield* erp.hear((message) => (message.is === "open" ? message : undefined))
-    const erpUrl = `http://127.0.0.1:${erpPort}`
     yield* say(`The vendors' apps run: a shop (process ${shop.pid}) and an ERP (process ${erp.pid}, ${erpUrl}).`)
 
-    const place = { dataFolder: join(folder, "data"), masterKeyFile: join(folder, "master.key"), egressAllow: `127.0.0.1:${erpPort}` }
+    const place = { dataFolder: join(folder, "data"), masterKeyFile: join(folder, "master.key"), egressAllow: address }
     const first = yield* startPlatform({ ...place, port: 0 })
-    if (first.firstKey === undefined) return yield* failed("No first key", "The platform printed no admin key at its first start.")
-    const client = makeClient({ url: first.url, key: Redacted.make(first.firstKey) })
+    const { firstKey } = first
+    if (firstKey === undefined) return yield* failed("No first key", "The platform printed no admin key at its first start.")
     yield* say(`The platform runs (process ${first.pid}, ${first.url}), started in ${first.startMillis} ms.`)
+
+    const client = makeClient({ url: first.url, key: Redacted.make(firstKey) })
     const shops = yield* setUp(client, tenants, erpUrl)
     yield* say(`Two tenants are set up, ${tenants.map(({ id }) => id).join(" and ")}: each with its own signing secret and ERP key.`)
-
-    const crashed = yield* Effect.forkChild(crashInTheMiddle(options.orders, first, erp, shop))
-    const selling = yield* Effect.forkChild(
-      shop.hear((message) => (message.is === "sold" ? message : undefined)),
-      { startImmediately: true }
-    )
-    yield* Effect.yieldNow
-    shop.tell({ is: "sell", shops, orders: options.orders, perSecond, duplicates })
-    yield* say(
-      `The shop sends ${options.orders} signed orders, ${perSecond} a second, some of them twice, and somebody sends a forged one.`
-    )
-
-    const { acknowledged, inHand, killedAt } = yield* Fiber.join(crashed)
-    yield* say(styled("red", `kill -9 ${first.pid}: ${acknowledged} orders were acknowledged, ${inHand} calls were in the ERP's hands.`))
-    const second = yield* startPlatform({ ...place, port: Number(new URL(first.url).port) })
-    const crash: Crash = { killedAt, backAt: Date.now(), inHand }
-    yield* say(styled("green", `Started again on the same folder (process ${second.pid}) in ${second.startMillis} ms.`))
-
-    const sent = yield* Fiber.join(selling)
-    yield* say("The shop has every acknowledgement that it wanted. Waiting until the platform is quiet.")
-    const records = yield* untilQuiet(client, tenants, options.orders)
-    const evidence: Evidence = { sent, records, ledger: readLedger(ledgerFile), crash }
-    const told: Told = {
-      evidence,
-      proofs: prove(evidence),
-      tenants,
-      example: yield* telling(client, evidence),
-      tookMillis: Date.now() - began
-    }
-    const access = {
-      url: first.url,
-      key: first.firstKey,
-      dataFolder: place.dataFolder,
-      erpUrl,
-      ledgerFile,
-      hooks: shops.map(({ tenant, url }) => ({ tenant, url }))
-    }
-    yield* Console.log(options.json ? JSON.stringify(documentOf(told, options.keep ? access : undefined), null, 2) : storyOf(told))
-    if (options.keep) {
-      if (!options.json) yield* Console.log(keptText(access))
-      yield* Effect.never
-    }
-    return told.proofs.every(({ holds }) => holds)
+    return { say, tenants, erp, erpUrl, shop, shops, ledgerFile, place, first, firstKey, client } satisfies Stage
   })
 
+interface Moment {
+  readonly acknowledged: number
+  readonly inHand: number
+  readonly killedAt: number
+}
+
 /** Kills the platform as soon as enough is acknowledged and enough is under way. */
-const crashInTheMiddle = (
-  orders: number,
-  running: Platform,
-  erp: { readonly on: (listener: (message: FromErp) => void) => void },
-  shop: { readonly on: (listener: (message: FromShop) => void) => void }
-) =>
+const killInTheMiddle = (orders: number, { first, erp, shop }: Stage): Effect.Effect<Moment, CommandFailed> =>
   Effect.gen(function* () {
     let acknowledged = 0
     let inHand = 0
-    const now = yield* Effect.callback<{ readonly acknowledged: number; readonly inHand: number; readonly killedAt: number }>((resume) => {
+    const moment = yield* Effect.callback<Moment>((resume) => {
       const look = () => {
         if (acknowledged >= orders * killAfterShare && inHand >= killAtInHand)
           resume(Effect.succeed({ acknowledged, inHand, killedAt: Date.now() }))
@@ -194,39 +114,83 @@ const crashInTheMiddle = (
         look()
       })
     })
-    yield* running.kill
-    return now
+    yield* first.kill
+    return moment
   }).pipe(
     Effect.timeoutOrElse({
-      duration: quietTimeoutMillis,
-      orElse: () =>
-        Effect.fail(
-          failed("Nothing to interrupt", `Within ${quietTimeoutMillis / 1000} s the ERP never had ${killAtInHand} calls at once.`)
-        )
+      duration: (orders / perSecond) * 1000 + killPatienceMillis,
+      orElse: () => Effect.fail(failed("Nothing to interrupt", `While the shop sold, the ERP never had ${killAtInHand} calls at once.`))
     })
   )
 
-interface Access {
-  readonly url: string
-  readonly key: string
-  readonly dataFolder: string
-  readonly erpUrl: string
-  readonly ledgerFile: string
-  readonly hooks: ReadonlyArray<{ readonly tenant: string; readonly url: string }>
-}
+/** The shop sends everything; in the middle the platform dies and is started again. */
+const sellThroughACrash = (orders: number, stage: Stage) =>
+  Effect.gen(function* () {
+    const { say, shop, shops, first, place } = stage
+    const killing = yield* Effect.forkChild(killInTheMiddle(orders, stage), { startImmediately: true })
+    const selling = yield* Effect.forkChild(
+      shop.hear((message): ShopReport | undefined => (message.is === "sold" ? message : undefined)),
+      { startImmediately: true }
+    )
+    shop.tell({ is: "sell", shops, orders, perSecond, duplicates })
+    yield* say(`The shop sends ${orders} signed orders, ${perSecond} a second, some of them twice, and somebody sends a forged one.`)
 
-const keptText = ({ url, key, dataFolder, erpUrl, ledgerFile, hooks }: Access): string =>
+    const { acknowledged, inHand, killedAt } = yield* Fiber.join(killing)
+    yield* say(styled("red", `kill -9 ${first.pid}: ${acknowledged} orders were acknowledged, ${inHand} calls were in the ERP's hands.`))
+    const second = yield* startPlatform({ ...place, port: Number(new URL(first.url).port) })
+    const crash: Crash = { killedAt, backAt: Date.now(), inHand }
+    yield* say(styled("green", `Started again on the same folder (process ${second.pid}) in ${second.startMillis} ms.`))
+
+    const sent = yield* Fiber.join(selling)
+    yield* say("The shop has every acknowledgement that it wanted. Waiting until the platform is quiet.")
+    return { sent, crash }
+  })
+
+/** What is left running, for who wants to look around. */
+const accessTo = ({ first, firstKey, erpUrl, ledgerFile, place, shops }: Stage) => ({
+  url: first.url,
+  key: firstKey,
+  erpUrl,
+  erpKey: visitorKey,
+  ledgerFile,
+  dataFolder: place.dataFolder,
+  hooks: shops.map(({ tenant, url }) => ({ tenant, url }))
+})
+
+const keptText = ({ url, key, dataFolder, erpUrl, erpKey, ledgerFile, hooks }: ReturnType<typeof accessTo>): string =>
   [
     "",
     styled("bold", "It is left running until you press Ctrl-C."),
     `  export TRIBUTARY_URL=${url}`,
     `  export TRIBUTARY_API_KEY=${key}`,
-    `  export ERP_URL=${erpUrl} ERP_KEY=${visitorKey}`,
+    `  export ERP_URL=${erpUrl} ERP_KEY=${erpKey}`,
     `  Reference    ${url}/docs`,
     ...hooks.map(({ tenant, url }) => `  Webhooks     ${url} (${tenant})`),
     `  ERP ledger   ${ledgerFile}`,
     `  Data folder  ${dataFolder}`
   ].join("\n")
+
+const perform = ({ orders, keep, json }: DemoOptions) =>
+  Effect.gen(function* () {
+    const began = Date.now()
+    const elapsed = () => `${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s`
+    const say: Say = (text) => (json ? Effect.void : Effect.suspend(() => Console.log(`${styled("dim", elapsed())}  ${text}`)))
+
+    const stage = yield* setTheStage(say)
+    const { client, tenants } = stage
+    const sold = yield* sellThroughACrash(orders, stage)
+    const evidence: Evidence = { ...sold, records: yield* untilQuiet(client, tenants, orders), ledger: readLedger(stage.ledgerFile) }
+    const example = yield* exampleOf(client, evidence)
+    const told: Told = { evidence, proofs: prove(evidence), tenants, example, tookMillis: Date.now() - began }
+
+    const access = accessTo(stage)
+    yield* Console.log(json ? JSON.stringify(documentOf(told, keep ? access : undefined), null, 2) : storyOf(told))
+    if (keep) {
+      if (!json) yield* Console.log(keptText(access))
+      yield* Effect.never
+    }
+    return told.proofs.every(({ holds }) => holds)
+  })
 
 /** False: something was lost, doubled or wrong. Ends every process that it began, and removes its folder. */
 export const runDemo = (options: DemoOptions): Effect.Effect<boolean, CommandFailed> => Effect.scoped(perform(options))

@@ -8,12 +8,17 @@ export interface HistoryEvent {
   readonly at: number
   readonly fields: Readonly<Record<string, unknown>>
 }
+/** One interrupted run as it was recorded. */
+export interface Example {
+  readonly tenant: string
+  readonly runId: string
+  readonly history: ReadonlyArray<HistoryEvent>
+}
 export interface Told {
   readonly evidence: Evidence
   readonly proofs: ReadonlyArray<Proof>
   readonly tenants: ReadonlyArray<DemoTenant>
-  /** One interrupted run as it was recorded. */
-  readonly example: { readonly tenant: string; readonly runId: string; readonly history: ReadonlyArray<HistoryEvent> } | undefined
+  readonly example: Example | undefined
   readonly tookMillis: number
 }
 
@@ -83,7 +88,7 @@ const shown: Readonly<Record<string, (fields: HistoryEvent["fields"]) => string>
   RunSucceeded: () => "the run has succeeded"
 }
 
-const timeline = ({ tenant, runId, history }: NonNullable<Told["example"]>, { crash }: Evidence): string => {
+const timeline = ({ tenant, runId, history }: Example, { crash }: Evidence): string => {
   const began = history[0]?.at ?? crash.killedAt
   const lines = [
     ...history.map(({ event, at, fields }) => ({ at, event, text: shown[event]?.(fields) ?? "" })),
@@ -98,7 +103,7 @@ const timeline = ({ tenant, runId, history }: NonNullable<Told["example"]>, { cr
   ].join("\n")
 }
 
-const cutOff = (evidence: Evidence, example: Told["example"]): string => {
+const cutOff = (evidence: Evidence, example: Example | undefined): string => {
   const { records, ledger, crash } = evidence
   const cut = interrupted(
     crash,

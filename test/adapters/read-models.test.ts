@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -58,6 +58,10 @@ describe("SQLite on disk", () => {
       await open("layout.db", "journal", (store) => fill(store, 1).pipe(Effect.andThen(Effect.map(store.models, (all) => all.length)))),
       1
     )
+  })
+  it("throws away a file that is damaged", async () => {
+    writeFileSync(join(folder, "damaged.db"), "this is no database, but longer than a header ".repeat(100))
+    assert.deepStrictEqual(await open("damaged.db", "journal", (store) => store.models), [])
   })
   it("frees a dropped model's tables, also when the drop was cut short", async () => {
     await open("drop.db", "journal", (store) => fill(store, 5000))

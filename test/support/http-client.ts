@@ -21,7 +21,7 @@ export interface AskOptions {
 export interface Client {
   readonly url: string
   readonly ask: (method: string, path: string, options?: AskOptions) => Promise<Answer>
-  /** The answer to a request that has to succeed. */
+  /** The answer to a request that has to succeed; what it reads contains all that this client has changed. */
   readonly ok: (method: string, path: string, body?: unknown, headers?: AskOptions["headers"]) => Promise<Answer>
   readonly close: () => void
 }
@@ -74,12 +74,15 @@ export const httpClient = (url: string, adminKey: string, witness: Witness = () 
     witness({ method, path }, answer)
     return answer
   }
+  let position = "0"
   return {
     url,
     ask,
-    ok: async (method, path, body, headers) => {
-      const answer = await ask(method, path, { ...(body === undefined ? {} : { body }), ...(headers === undefined ? {} : { headers }) })
+    ok: async (method, path, body, headers = {}) => {
+      const read = method === "GET" && position !== "0" ? { "x-min-position": position } : {}
+      const answer = await ask(method, path, { ...(body === undefined ? {} : { body }), headers: { ...read, ...headers } })
       assert.isBelow(answer.status, 300, `${method} ${path}: ${answer.text}`)
+      position = String(answer.headers["x-position"] ?? position)
       return answer
     },
     close: () => agent.destroy()

@@ -56,13 +56,6 @@ export class TenantNotOfPath extends Schema.TaggedError<TenantNotOfPath>()("Tena
     return "The x-tenant-id header names another tenant than the path. Nothing was done. Leave it out, or ask for that tenant's path."
   }
 }
-/** `if-match` names another revision than the current one. */
-export class RevisionNotCurrent extends Schema.TaggedError<RevisionNotCurrent>()("RevisionNotCurrent", { etag: Schema.String }) {
-  override get message() {
-    return `It has changed since you read it: its ETag is now ${this.etag}. Nothing was changed. Read it again and decide again.`
-  }
-}
-
 /** What may be answered to any request. */
 const common = [
   problem(RequestInvalid, 400, "The request is not valid"),
@@ -82,7 +75,6 @@ export class Described extends HttpApiMiddleware.Service<Described>()("tributary
     problemOf(ViewsBuilding, 503, "The views are being built"),
     problemOf(QueryRefused, 400, "The query cannot be answered"),
     problemOf(ProjectionUnknown, 404, "No such projection"),
-    problem(RevisionNotCurrent, 412, "It has changed since it was read"),
     problemOf(ContentGone, 410, "The content is gone"),
     ...common
   ]
