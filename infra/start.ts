@@ -18,7 +18,7 @@ import { hooksListener } from "./http/hooks.ts"
 import { serve } from "./http/serve.ts"
 import * as logging from "./logging.ts"
 import { Metrics } from "./metrics.ts"
-import { tidy } from "./tidy.ts"
+import { settleMillis, tidy } from "./tidy.ts"
 
 /** What the whole stop may take, whatever hangs (the supervisor's patience is 30 s as a rule). */
 const stopSecondsMax = 25
@@ -26,7 +26,6 @@ const stopSecondsMax = 25
 const requestShare = 0.5
 const retentionSweep = "1 hour"
 /** After this time what loading needed is not needed any more. */
-const settleMillis = 2_000
 
 /** The first key is written nowhere: these lines are the only place that ever shows it. */
 const banner = (settings: ProcessSettings, url: string, keyWhere: string, firstKey: Option.Option<string>) =>

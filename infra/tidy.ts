@@ -8,3 +8,6 @@ export const tidy = (): void => {
   const collect = runInNewContext("gc") as (options: object) => void
   collect({ type: "major", execution: "sync", flavor: "last-resort" })
 }
+
+/** How long after its start a thread has settled. */
+export const settleMillis = 2_500

@@ -7,6 +7,7 @@ import { Effect, Layer } from "effect"
 import jsonata from "jsonata"
 import { type CompiledExpression, ExpressionFailed, ExpressionInvalid, Expressions } from "#services/ports/expressions.ts"
 import { type Node, referencesOf, refuse, updatesOf } from "./checks.ts"
+import { directOf, indirect } from "./direct.ts"
 import { type BoundedName, boundedFunctions, boundedNames, type NativeFunction } from "./functions.ts"
 import { copyIn, copyOut } from "./json.ts"
 import { defaultLimits, type Limits, Meter, Stopped } from "./limits.ts"
@@ -87,7 +88,21 @@ const make = (functions: ReturnType<typeof boundedFunctions>, limits: Limits) =>
     return parsed
   }
 
-  const evaluate =
+  const evaluate = (parsed: jsonata.Expression, tree: Node): CompiledExpression["evaluate"] => {
+    const indirectly = byJsonata(parsed)
+    const direct = directOf(tree)
+    if (direct === undefined) return indirectly
+    return (input) => {
+      try {
+        const result = direct(input)
+        return result === indirect ? indirectly(input) : Effect.succeed(copyOut(result, limits.outputCharsMax))
+      } catch (thrown) {
+        return Effect.fail(failureOf(thrown))
+      }
+    }
+  }
+
+  const byJsonata =
     (parsed: jsonata.Expression): CompiledExpression["evaluate"] =>
     (input) =>
       Effect.callback((resume) => {
@@ -108,7 +123,7 @@ const make = (functions: ReturnType<typeof boundedFunctions>, limits: Limits) =>
         const tree = parsed.ast() as unknown as Node
         const refused = refuse(tree)
         if (refused !== undefined) return Effect.fail(invalid(text, refused.reason, refused.at))
-        return Effect.succeed({ references: referencesOf(tree), evaluate: evaluate(parsed) })
+        return Effect.succeed({ references: referencesOf(tree), evaluate: evaluate(parsed, tree) })
       } catch (thrown) {
         const reason = thrown instanceof RangeError ? "it nests too deep" : reasonOf(thrown as Thrown)
         return Effect.fail(invalid(text, reason, (thrown as Thrown).position))

@@ -21,12 +21,12 @@ export interface Client {
   readonly url: string
   /** The answer's JSON; null where there is none. A problem fails with its detail. */
   readonly ask: <A>(path: string, ask?: Ask) => Effect.Effect<A, CommandFailed>
-  /** One connection's events after `lastEventId`, until it ends or breaks. */
+  /** One connection's events after `lastEventId`, until `take` is done, or the connection is lost. */
   readonly events: (
     path: string,
     lastEventId: string | undefined,
-    take: (event: SentEvent) => void
-  ) => Effect.Effect<"ended", CommandFailed>
+    take: (event: SentEvent) => "more" | "done"
+  ) => Effect.Effect<"lost" | "done", CommandFailed>
 }
 
 /** How often a reading is tried while the server says that it is behind or starting. */
@@ -110,21 +110,28 @@ export const makeClient = ({ url, key }: Server): Client => {
   }
 
   const events: Client["events"] = (path, lastEventId, take) =>
-    Effect.callback<"ended", CommandFailed>((resume) => {
+    Effect.callback<"lost" | "done", CommandFailed>((resume) => {
       const after = lastEventId === undefined ? {} : { "last-event-id": lastEventId }
       const request = open(path, {}, { accept: "text/event-stream", ...after })
-      const ended = () => resume(Effect.succeed("ended"))
+      const lost = () => resume(Effect.succeed("lost"))
+      let done = false
+      const taken = (event: SentEvent) => {
+        if (done || take(event) === "more") return
+        done = true
+        resume(Effect.succeed("done"))
+        request.destroy()
+      }
       request.setTimeout(silenceMaxMillis, () => request.destroy())
-      request.on("error", ended)
+      request.on("error", lost)
       request.on("response", (response) => {
         if (response.statusCode !== 200) {
-          readAll(response).then((text) => resume(Effect.fail(problemOf(answerOf(response, text)))), ended)
+          readAll(response).then((text) => resume(Effect.fail(problemOf(answerOf(response, text)))), lost)
           return
         }
-        const read = sentEventsReader(take)
+        const read = sentEventsReader(taken)
         response.setEncoding("utf8")
         response.on("data", read)
-        response.on("close", ended)
+        response.on("close", lost)
       })
       return Effect.sync(() => request.destroy())
     })

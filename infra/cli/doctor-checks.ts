@@ -127,8 +127,11 @@ const metaOf = (database: DatabaseSync, name: string): string | undefined =>
 /** The master key as a start would find it, or why it would not. */
 export type FoundKey = { readonly id: string; readonly key: Uint8Array; readonly where: string } | { readonly refused: string }
 
-const checkKey = (vault: DatabaseSync, found: FoundKey): Finding => {
-  if ("refused" in found) return wrong(found.refused)
+const checkKey = (vault: DatabaseSync, found: FoundKey, folder: string): Finding => {
+  if ("refused" in found)
+    return Effect.runSync(holderOf(folder)) === null
+      ? wrong(found.refused)
+      : unknown(`The running server has it, this command has not. ${found.refused}`)
   checkMasterKey(found.key, found.id, metaOf(vault, "masterKeyId") ?? "", metaOf(vault, "masterKeyCheck") ?? "")
   return ok(`It fits (${found.where}).`)
 }
@@ -198,7 +201,7 @@ export const checkFolder = (folder: string, eventsMax: number, key: FoundKey | u
     }),
     ...withDatabase(folder, "vault.db", (vault) => [
       looked("vault", () => checkStructure(vault, "vault.db")),
-      looked("master key", () => (key === undefined ? unknown("The vault is missing.") : checkKey(vault, key)))
+      looked("master key", () => (key === undefined ? unknown("The vault is missing.") : checkKey(vault, key, folder)))
     ]),
     ...viewsOnDisk(folder, head)
   ]

@@ -1,5 +1,5 @@
 /** `tributary doctor`: looks at an installation, running or stopped, and says what is wrong with it. Changes nothing. */
-import { Effect, Exit, Option, Redacted } from "effect"
+import { Effect, Option, Redacted } from "effect"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import { MasterKey } from "#services/ports/master-key.ts"
@@ -8,7 +8,7 @@ import { makeClient } from "./client.ts"
 import { told } from "./command.ts"
 import type { Check, Finding, FoundKey } from "./doctor-checks.ts"
 import { failed } from "./failure.ts"
-import { dataFolderOf, findServer, type Reach, reach, runningServer } from "./installation.ts"
+import { dataFolderOf, findServer, givenKey, type Reach, reach, runningServer } from "./installation.ts"
 import { show, status, styled, table } from "./output.ts"
 
 const marks: Readonly<Record<Finding["status"], string>> = { ok: "ok", warning: "warning", failed: "failed", unknown: "unknown" }
@@ -51,41 +51,42 @@ const masterKeyOf = (dataFolder: string): Effect.Effect<FoundKey> =>
     return { id, key: Redacted.value(key), where }
   }).pipe(Effect.catch((refused) => Effect.succeed({ refused: refused.message })))
 
-const notAsked: Check = { check: "server", status: "unknown", detail: "None runs on this folder, so it was not asked." }
+const notAsked = (why: string): ReadonlyArray<Check> => [{ check: "server", status: "unknown", detail: why }]
+
+const ask = (flags: Reach) =>
+  Effect.gen(function* () {
+    const server = yield* findServer(flags)
+    const client = makeClient(server)
+    const info = yield* client.ask<SystemInfo>("/api/v1/system")
+    const { items } = yield* client.ask<Projections>("/api/v1/projections")
+    return { url: server.url, info, items }
+  })
+
+/** A view this far behind is worth a look: a live one is a few events behind for some milliseconds. */
+const behindMax = 10_000
+const viewsCheck = ({ items }: Projections): Check => {
+  const behind = items.filter(
+    ({ head, serving }) => serving === null || serving.status !== "live" || Number(head) - Number(serving.position) > behindMax
+  )
+  const names = behind.map(({ name }) => name).join(", ")
+  return behind.length === 0
+    ? { check: "views", status: "ok", detail: `All ${items.length} follow the log.` }
+    : { check: "views", status: "warning", detail: `Behind or being built: ${names}. See: tributary projections list` }
+}
 
 /** The live server, asked over HTTP. */
-const serverChecks = (flags: Reach, dataFolder: string) =>
-  Effect.gen(function* () {
-    const named = Option.isSome(flags.url) || (process.env["TRIBUTARY_URL"] ?? "") !== ""
-    if (!named && runningServer(dataFolder)?.alive !== true) return [notAsked]
-    const asked = yield* Effect.exit(
-      Effect.gen(function* () {
-        const server = yield* findServer(flags)
-        const client = makeClient(server)
-        const info = yield* client.ask<SystemInfo>("/api/v1/system")
-        const { items } = yield* client.ask<Projections>("/api/v1/projections")
-        return { url: server.url, info, items }
-      })
-    )
-    if (Exit.isFailure(asked)) {
-      const failure = Option.getOrUndefined(Exit.findErrorOption(asked))
-      return [{ check: "server", status: "failed", detail: failure?.problem.detail ?? "It could not be asked." }] as ReadonlyArray<Check>
-    }
-    const { url, info, items } = asked.value
-    const behind = items.filter(
-      ({ head, serving }) => serving === null || serving.status !== "live" || Number(head) - Number(serving.position) > 10_000
-    )
-    return [
+const serverChecks = (flags: Reach, dataFolder: string): Effect.Effect<ReadonlyArray<Check>> => {
+  const named = Option.isSome(flags.url) || (Option.isNone(flags.data) && (process.env["TRIBUTARY_URL"] ?? "") !== "")
+  if (!named && runningServer(dataFolder)?.alive !== true) return Effect.succeed(notAsked("None runs on this folder, so it was not asked."))
+  if (Option.isNone(givenKey(flags))) return Effect.succeed(notAsked("It was not asked: give a key with TRIBUTARY_API_KEY or --key."))
+  return Effect.match(ask(flags), {
+    onFailure: ({ problem }): ReadonlyArray<Check> => [{ check: "server", status: "failed", detail: problem.detail }],
+    onSuccess: ({ url, info, items }): ReadonlyArray<Check> => [
       { check: "server", status: "ok", detail: `${url} answers, version ${info.version}, at event ${Number(info.head ?? 0)}.` },
-      behind.length === 0
-        ? { check: "views", status: "ok", detail: `All ${items.length} follow the log.` }
-        : {
-            check: "views",
-            status: "warning",
-            detail: `Behind or being built: ${behind.map(({ name }) => name).join(", ")}. See: tributary projections list`
-          }
-    ] as ReadonlyArray<Check>
+      viewsCheck({ items })
+    ]
   })
+}
 
 export const doctor = Command.make(
   "doctor",

@@ -84,6 +84,9 @@ const noKey = (dataFolder: string): CommandFailed =>
     `Nothing was done. Give a key with TRIBUTARY_API_KEY or --key: the first one was shown when the server started for the first time. If it is lost, stop the server and run: tributary keys reset --data ${dataFolder}`
   )
 
+export const givenKey = ({ key }: Pick<Reach, "key">): Option.Option<Redacted.Redacted<string>> =>
+  Option.orElse(key, () => Option.map(variable("TRIBUTARY_API_KEY"), (text) => Redacted.make(text)))
+
 /** Finds both. A server that is named wins over the one that runs on the folder; a folder that is named wins over the environment. */
 export const findServer = (flags: Reach): Effect.Effect<Server, CommandFailed> =>
   Effect.gen(function* () {
@@ -91,7 +94,7 @@ export const findServer = (flags: Reach): Effect.Effect<Server, CommandFailed> =
     const named = Option.orElse(flags.url, () => (Option.isSome(flags.data) ? Option.none() : variable("TRIBUTARY_URL")))
     const url = Option.isSome(named) ? named.value : runningServer(dataFolder)?.url
     if (url === undefined) return yield* noServer(dataFolder)
-    const key = Option.orElse(flags.key, () => Option.map(variable("TRIBUTARY_API_KEY"), (text) => Redacted.make(text)))
+    const key = givenKey(flags)
     if (Option.isNone(key)) return yield* noKey(dataFolder)
     return { url: yield* checkedUrl(url), key: key.value }
   })

@@ -85,10 +85,6 @@ export const fields = (pairs: ReadonlyArray<readonly [string, string]>): string 
 export const show = <A>(asJson: boolean, document: A, human: (document: A) => string): Effect.Effect<void> =>
   Console.log(asJson ? JSON.stringify(document, null, 2) : human(document))
 
-/** A line of a tail: one JSON object, or text. */
-export const showLine = <A>(asJson: boolean, document: A, human: (document: A) => string): Effect.Effect<void> =>
-  Console.log(asJson ? JSON.stringify(document) : human(document))
-
 /** `… | head` closes our output before we are done: that ends the command, and is no error. */
 export const endOnClosedPipe = (): void => {
   for (const stream of [process.stdout, process.stderr])

@@ -1,5 +1,5 @@
 /** `tributary runs`: what ran for a tenant, step by step; trying again, cancelling, and following it live. */
-import { Console, Effect } from "effect"
+import { Effect } from "effect"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
@@ -7,7 +7,7 @@ import type { ErrorView, RunView, StepView } from "#projections/runs.ts"
 import type { Client } from "./client.ts"
 import { limit, moreNote, orUndefined, type Page, pages, serverCommand, tenant, tenantPath, text } from "./command.ts"
 import { follow } from "./follow.ts"
-import { duration, fields, plain, show, showLine, status, styled, table, time } from "./output.ts"
+import { duration, fields, plain, show, status, styled, table, time } from "./output.ts"
 
 const pathOf = (tenantId: string, runId?: string, rest = "") =>
   tenantPath(tenantId, `/executions${runId === undefined ? "" : `/${encodeURIComponent(runId)}${rest}`}`)
@@ -165,6 +165,13 @@ const eventLine = (event: string, { at, executionId, fields }: RunEventData): st
   return `${styled("dim", time(at))}  ${executionId ?? ""}  ${event}  ${plain(facts.join(", "))}`
 }
 
+/** Where a tail begins, so that a connection lost before the first event skips none; unknown to who may not see it. */
+const newestPosition = (client: Client) =>
+  client.ask<{ readonly head: string | null }>("/api/v1/system").pipe(
+    Effect.map(({ head }) => head ?? undefined),
+    Effect.catch(() => Effect.undefined)
+  )
+
 const tail = serverCommand(
   "tail",
   "Follows runs live, over lost connections. Of one run: from its first event until it ends.",
@@ -179,13 +186,13 @@ const tail = serverCommand(
       // Says at once what is wrong with the key, the tenant or the run, instead of trying for ever.
       yield* client.ask(one === undefined ? tenantPath(input.tenant, "") : pathOf(input.tenant, one))
       const path = one === undefined ? `${pathOf(input.tenant)}/stream` : pathOf(input.tenant, one, "/stream")
-      yield* follow(client, path, orUndefined(input.after), (sent) => {
-        const data = JSON.parse(sent.data) as RunEventData
-        const known = data.executionId !== undefined
-        const line = showLine(input.json, { id: sent.id, event: sent.event, ...data }, () => eventLine(sent.event, data))
-        const done = one !== undefined && endings.has(sent.event)
-        return Effect.as(known ? line : Effect.void, done ? "done" : "more")
-      }).pipe(Effect.onInterrupt(() => Console.error("")))
+      const after = orUndefined(input.after) ?? (one === undefined ? yield* newestPosition(client) : undefined)
+      yield* follow(client, path, after, ({ id, event, data }) => {
+        const found = JSON.parse(data) as RunEventData
+        if (found.executionId === undefined) return "more"
+        console.log(input.json ? JSON.stringify({ id, event, ...found }) : eventLine(event, found))
+        return one !== undefined && endings.has(event) ? "done" : "more"
+      })
     })
 )
 

@@ -187,7 +187,7 @@ const perform = ({ orders, keep, json }: DemoOptions) =>
     yield* Console.log(json ? JSON.stringify(documentOf(told, keep ? access : undefined), null, 2) : storyOf(told))
     if (keep) {
       if (!json) yield* Console.log(keptText(access))
-      yield* Effect.never
+      return yield* Effect.never
     }
     return told.proofs.every(({ holds }) => holds)
   })

@@ -49,7 +49,7 @@ const historyOf = (client: Client, tenantId: string, runId: string) =>
     yield* follow(client, tenantPath(tenantId, `/executions/${runId}/stream`), undefined, ({ event, data }) => {
       const found = JSON.parse(data) as { readonly at?: number; readonly fields?: Readonly<Record<string, unknown>> }
       if (found.at !== undefined) history.push({ event, at: found.at, fields: found.fields ?? {} })
-      return Effect.succeed(event === "RunSucceeded" ? "done" : "more")
+      return event === "RunSucceeded" ? "done" : "more"
     }).pipe(Effect.timeoutOrElse({ duration: "3 seconds", orElse: () => Effect.void }))
     return history
   })

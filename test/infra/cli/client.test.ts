@@ -87,7 +87,7 @@ describe("following a stream", () => {
     await Effect.runPromise(
       follow(client, "/stream", undefined, ({ data }) => {
         seen.push(data)
-        return Effect.succeed(data === "4" ? "done" : "more")
+        return data === "4" ? "done" : "more"
       })
     )
     assert.deepStrictEqual(seen, ["1", "2", "3", "4"])
@@ -95,7 +95,7 @@ describe("following a stream", () => {
   })
   it("gives up when the server refuses", async () => {
     const client = await serving((_, response) => json(response, 401, { title: "No", detail: "Who are you?" }))
-    const followed = follow(client, "/stream", undefined, () => Effect.succeed("more" as const))
+    const followed = follow(client, "/stream", undefined, () => "more")
     assert.strictEqual((await failureOf(followed)).message, "Who are you?")
   })
 })

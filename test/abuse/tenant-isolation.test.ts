@@ -1,0 +1,240 @@
+/** A13: no operation gives, changes or even betrays what is another tenant's, wherever another tenant's id is put. */
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { type PlatformProcess, startPlatform } from "../faults/platform-process.ts"
+import { ran } from "../support/cases.ts"
+import { type Answer, type AskOptions, type Client, follow, httpClient } from "../support/http-client.ts"
+import { operationsOf } from "../support/open-api.ts"
+import type { Vendor } from "../support/vendor.ts"
+import { nobodysNames, type OperationCase, operationCases, type Slot } from "./operations.ts"
+import { makeSpace, makeWorld, nowhere, startDecidingVendor, type World } from "./worlds.ts"
+
+let platform: PlatformProcess
+let vendor: Vendor
+let client: Client
+/** Its key is bound to it; `own` has the space's own things where these belong. */
+let own: World
+let boundKey = ""
+let others: ReadonlyArray<{ readonly other: World; readonly nobody: World }>
+
+interface Place {
+  readonly name: string
+  /** Nothing of it may succeed. Otherwise it may, with what is the caller's own. */
+  readonly strict: boolean
+}
+type Pick = (place: string) => World
+
+const strictHeaders = ["x-tenant-id", "x-fastn-space-tenantid", "x-space-id"]
+const headerSlots: Readonly<Record<string, Slot>> = {
+  "x-tenant-id": ({ tid }) => tid,
+  "x-fastn-space-tenantid": ({ tid }) => tid,
+  "x-space-id": ({ hook }) => hook.slice(0, 20),
+  "x-min-position": ({ position }) => position,
+  "last-event-id": ({ position }) => position
+}
+const methodOf = ({ name }: OperationCase) => name.split(" ")[0]!
+const isOfTenant = ({ name }: OperationCase) => name.includes("{tid}")
+const headersOf = (operation: OperationCase): ReadonlyArray<string> => [
+  "x-space-id",
+  ...(isOfTenant(operation) ? ["x-tenant-id", "x-fastn-space-tenantid"] : []),
+  ...(methodOf(operation) === "GET" ? ["x-min-position"] : []),
+  ...(operation.name.endsWith("stream") ? ["last-event-id"] : [])
+]
+
+/** Where an id could stand in an operation's request. */
+const placesOf = (operation: OperationCase): ReadonlyArray<Place> => [
+  ...(isOfTenant(operation) ? [{ name: "path tid", strict: true }] : []),
+  ...Object.entries(operation.path ?? {}).flatMap(([name, slot]) =>
+    typeof slot === "string" ? [] : [{ name: `path ${name}`, strict: true }]
+  ),
+  ...Object.keys(operation.query ?? {}).map((name) => ({ name: `query ${name}`, strict: name === "cursor" })),
+  ...(operation.bodyIds === undefined ? [] : [{ name: "body", strict: !operation.bodyIds.includes("deliveryId") }]),
+  ...headersOf(operation).map((name) => ({ name: `header ${name}`, strict: strictHeaders.includes(name) }))
+]
+
+/** A request with the world that `pick` names in each place; query and headers only where it names one. */
+const requestOf = (operation: OperationCase, pick: Pick, optional: ReadonlyArray<string>): AskOptions & { readonly path: string } => {
+  const [, template] = operation.name.split(" ") as [string, string]
+  const path = template.replace(/\{(\w+)\}/gu, (_, name: string) => {
+    if (name === "tid") return encodeURIComponent(pick("path tid").tid)
+    const slot = operation.path![name]!
+    return typeof slot === "string" ? slot : slot(pick(`path ${name}`))
+  })
+  const query = new URLSearchParams()
+  for (const [name, slot] of Object.entries(operation.query ?? {}))
+    if (optional.includes(`query ${name}`)) query.set(name, slot(pick(`query ${name}`)))
+  // A cursor is good for the very query that made it.
+  if (optional.includes("query cursor")) query.set("limit", "1")
+  const headers: Record<string, string> = {}
+  for (const name of headersOf(operation))
+    if (optional.includes(`header ${name}`)) headers[name] = headerSlots[name]!(pick(`header ${name}`))
+  return {
+    path: query.size === 0 ? path : `${path}?${query}`,
+    headers,
+    ...(operation.body === undefined ? {} : { body: operation.body(pick("body")) })
+  }
+}
+
+const ask = (operation: OperationCase, pick: Pick, optional: ReadonlyArray<string>, key: string) => {
+  const { path, ...options } = requestOf(operation, pick, optional)
+  return client.ask(methodOf(operation), path, { ...options, key })
+}
+
+const idsOf = ({ cursors, position: _, ...ids }: World): ReadonlyArray<string> => [...Object.values(ids), ...Object.values(cursors)]
+const escaped = (text: string) => [text, encodeURIComponent(text), JSON.stringify(text).slice(1, -1)]
+
+/** An answer with the ids of a world replaced: what is left must not depend on whether they exist. */
+const without = (text: string, world: World): string =>
+  idsOf(world)
+    .flatMap(escaped)
+    .reduce((left, id) => left.replaceAll(id, "<id>"), text)
+
+const seenFrom = ({ status, headers, text }: Answer, world: World): object => ({
+  status,
+  headers: Object.keys(headers).sort(),
+  type: headers["content-type"],
+  length: text.length,
+  text: without(text, world)
+})
+/** Of a success that made something: the fresh id in it is of the same length. */
+const shapeFrom = ({ status, headers, text, body }: Answer): object => ({
+  status,
+  headers: Object.keys(headers).sort(),
+  length: text.length,
+  members: Object.keys(body ?? {})
+})
+
+const findings = async (operation: OperationCase, place: Place, optional: ReadonlyArray<string>, wholly: boolean, key: string) => {
+  const found: Array<string> = []
+  let requests = 0
+  for (const { other, nobody } of others) {
+    const from =
+      (world: World): Pick =>
+      (name) =>
+        wholly || name === place.name ? world : own
+    const real = await ask(operation, from(other), optional, key)
+    const none = await ask(operation, from(nobody), optional, key)
+    requests += 2
+    const at = `${operation.name}, ${place.name} of ${other.tid}`
+    if (place.strict && real.status < 400) found.push(`${at} succeeded: ${real.status} ${real.text}`)
+    if (real.status >= 500) found.push(`${at} failed: ${real.status} ${real.text}`)
+    const made = real.status < 300 && methodOf(operation) !== "GET"
+    const [seen, expected] = made ? [shapeFrom(real), shapeFrom(none)] : [seenFrom(real, other), seenFrom(none, nobody)]
+    if (JSON.stringify(seen) !== JSON.stringify(expected))
+      found.push(`${at} differs: ${JSON.stringify(seen)} from ${JSON.stringify(expected)}`)
+    const sent = JSON.stringify(requestOf(operation, from(other), optional))
+    const leaked = idsOf(other).find((id) => real.text.includes(id) && !sent.includes(id))
+    if (leaked !== undefined) found.push(`${at} tells ${leaked}`)
+  }
+  return { found, requests }
+}
+
+/** Everything that a space's key sees of a tenant. */
+const standOf = async ({ tid, keyId }: World): Promise<ReadonlyArray<string>> => {
+  const names = ["", ..."connections hooks workflows executions events usage settings audit".split(" ").map((name) => `/${name}`)]
+  const looks = await Promise.all(names.map((name) => client.ok("GET", `/api/v1/tenants/${tid}${name}`)))
+  const keys = (await client.ok("GET", "/api/v1/api-keys")).body.items as ReadonlyArray<{ readonly keyId: string }>
+  return [...looks.map(({ text }) => text), JSON.stringify(keys.find((key) => key.keyId === keyId))]
+}
+
+beforeAll(async () => {
+  vendor = await startDecidingVendor()
+  platform = await startPlatform()
+  client = httpClient(platform.url, platform.key)
+  const space = await makeSpace(client)
+  const spaces = await client.ok("PUT", "/api/v1/settings/runs.attemptsMax", { value: 5 })
+  const made: Array<World> = []
+  for (const tid of ["tenant-bbbb", "tenant-cccc", "tenant-aaaa"]) made.push(await makeWorld(client, vendor, tid))
+  others = made
+    .slice(0, 2)
+    .map((other, index) => ({ other, nobody: nowhere(other, `tenant-zzz${index}`, String(spaces.headers["x-position"])) }))
+  own = { ...made[2]!, ...space }
+  boundKey = (await client.ok("POST", "/api/v1/api-keys", { role: "admin", label: "Bound", tenant: own.tid })).body.key
+})
+afterAll(async () => {
+  client?.close()
+  await platform?.remove()
+  await vendor?.close()
+})
+
+describe("A13: another tenant's ids", () => {
+  it("are tried in every place of every operation that the document has", async () => {
+    const { body } = await client.ok("GET", "/openapi.json")
+    const byName = new Map(operationCases.map((operation) => [operation.name, operation]))
+    const documented = operationsOf(body)
+    const gaps = documented.flatMap(({ method, path, parameters, members }) => {
+      const operation = byName.get(`${method} ${path}`)
+      if (operation === undefined) return [`${method} ${path} has no case`]
+      const places = new Set(placesOf(operation).map(({ name }) => name))
+      const open = parameters
+        .map((parameter) => ({ place: `${parameter.in} ${parameter.name}`, name: parameter.name }))
+        // Made the same for every tenant by `makeWorld`.
+        .filter(({ name }) => name !== "idempotency-key")
+        .filter(({ place, name }) => !places.has(place) && !(nobodysNames.has(name) || typeof operation.path?.[name] === "string"))
+        .map(({ place }) => place)
+      const ids = members.filter((member) => /(?:Id|tenant|bindings|target|cursor)$/u.test(member) && !operation.bodyIds?.includes(member))
+      return [...open, ...ids.map((member) => `body ${member}`)].map((place) => `${method} ${path}: ${place} is not tried`)
+    })
+    assert.deepStrictEqual(gaps, [])
+    ran("A13", documented.length, 60, "operations of the document have a case")
+  })
+
+  it("were given to each tenant as its own, under the same idempotency keys and event ids", () => {
+    const worlds = [own, ...others.map(({ other }) => other)]
+    const all = worlds.flatMap((world) => idsOf(world).slice(1))
+    const shared = all.filter(
+      (id, index) => all.indexOf(id) !== index && !worlds.some(({ connection, hook }) => [connection, hook].includes(id))
+    )
+    assert.deepStrictEqual(shared, [])
+  })
+
+  it("open nothing, and look like ids that nobody has, to a key of one tenant and to one of the space", async () => {
+    const before = await Promise.all(others.map(({ other }) => standOf(other)))
+    const found: Array<string> = []
+    let requests = 0
+    const attack = async (...of: Parameters<typeof findings>) => {
+      const result = await findings(...of)
+      found.push(...result.found)
+      requests += result.requests
+    }
+    for (const operation of operationCases) {
+      const places = placesOf(operation)
+      const whole = { name: "everything", strict: !nobodysPath(operation) }
+      for (const place of places) await attack(operation, place, [place.name], false, boundKey)
+      await attack(operation, whole, [], true, boundKey)
+      await attack(operation, whole, ["header x-tenant-id"], true, boundKey)
+      if (operation.spaceMay === true) continue
+      // The tenant of the path is the space's to name, and so are filters within it.
+      for (const place of places)
+        if (place.name !== "path tid" && !(operation.name === "GET /api/v1/audit" && place.name.startsWith("query ") && !place.strict))
+          await attack(operation, place, [place.name], false, platform.key)
+    }
+    assert.deepStrictEqual(found, [])
+    assert.deepStrictEqual(await Promise.all(others.map(({ other }) => standOf(other))), before, "changed")
+    ran("A13", requests, operationCases.length * 8, "requests with an id of another tenant or of nobody")
+  })
+
+  it("are not told by a live stream that resumes at another tenant's position", async () => {
+    const [{ other }] = others as [{ other: World }]
+    const told = await follow(
+      client,
+      `/api/v1/tenants/${own.tid}/executions/stream`,
+      boundKey,
+      ({ data }) => data.executionId === own.undecided,
+      { after: other.position }
+    )
+    const runs = new Set(told.map(({ data }) => data.executionId))
+    assert.deepStrictEqual([...runs].sort(), [own.succeeded, own.failed, own.waiting, own.undecided].sort())
+  })
+
+  it("stand in requests that succeed with the tenant's own ids", async () => {
+    const failed: Array<string> = []
+    for (const operation of operationCases) {
+      const answer = await ask(operation, () => own, [], isOfTenant(operation) ? boundKey : platform.key)
+      if (answer.status >= 300) failed.push(`${operation.name}: ${answer.status} ${answer.text}`)
+    }
+    assert.deepStrictEqual(failed, [])
+  })
+})
+
+/** Nothing in the request says whose it is, and all tenants may look. */
+const nobodysPath = ({ name }: OperationCase) => /^GET \/api\/v1\/(?:connectors|workflows)/u.test(name)
