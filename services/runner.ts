@@ -248,7 +248,7 @@ export class Runner extends Context.Service<
 
       /** Pure steps at once, calls all together; every intent is durable before its call, every outcome soon after. */
       const advance = Effect.fnUntraced(function* (drive: Drive) {
-        const outcomes = yield* Queue.unbounded<readonly [Attempt, StepOutcome]>()
+        let outcomes: Queue.Queue<readonly [Attempt, StepOutcome]> | undefined
         let inFlight = 0
         for (;;) {
           const attempts: Array<Attempt> = []
@@ -274,11 +274,13 @@ export class Runner extends Context.Service<
             yield* record(drive, attempts[0]!, yield* calls.send(attempts[0]!))
             continue
           }
+          outcomes ??= yield* Queue.unbounded<readonly [Attempt, StepOutcome]>()
+          const arrived = outcomes
           for (const attempt of attempts) {
             inFlight++
-            yield* Effect.forkChild(Effect.flatMap(calls.send(attempt), (outcome) => Queue.offer(outcomes, [attempt, outcome] as const)))
+            yield* Effect.forkChild(Effect.flatMap(calls.send(attempt), (outcome) => Queue.offer(arrived, [attempt, outcome] as const)))
           }
-          const [attempt, outcome] = yield* Queue.take(outcomes)
+          const [attempt, outcome] = yield* Queue.take(arrived)
           inFlight--
           yield* record(drive, attempt, outcome)
         }

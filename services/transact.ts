@@ -1,18 +1,19 @@
 /** The one way to change anything: load the aggregate, decide, append at the exact revision; one command of a stream at a time. */
-import { Clock, Context, Data, Effect, Layer, Result, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Result, Schema } from "effect"
 import type { Aggregate } from "#domain/decider.ts"
 import type { Position } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"
-import { type LocalName, type Scope, type ScopeKey, type StreamName, streamName } from "#domain/scope.ts"
+import { type LocalName, localNameOf, type Scope, type StreamName, streamName } from "#domain/scope.ts"
+import { type Actor, Actors, rememberCommand, TooBusy } from "./actors.ts"
 import { Entropy } from "./ports/entropy.ts"
 import {
   type Append,
   type Appended,
+  type AppendRejected,
   Journal,
   type LoadedStream,
   type NewContent,
-  type NewEvent,
-  type RevisionConflict
+  type NewEvent
 } from "./ports/journal.ts"
 import { JournalUnavailable } from "./ports/unavailable.ts"
 
@@ -20,12 +21,6 @@ import { JournalUnavailable } from "./ports/unavailable.ts"
 export class CommandIdReused extends Schema.TaggedError<CommandIdReused>()("CommandIdReused", { commandId: Schema.String }) {
   override get message() {
     return `The Idempotency-Key ${this.commandId} was used for another request. Nothing was changed. Use a new key for a new request.`
-  }
-}
-/** A bound was reached: the tenant's mailbox is full, or others kept changing the same stream. */
-export class TooBusy extends Data.TaggedError("TooBusy")<{ readonly reason: string }> {
-  override get message() {
-    return `${this.reason} Nothing was changed. Try again shortly.`
   }
 }
 /** The stream's events were removed by the retention policy: it can be neither read nor changed. */
@@ -36,7 +31,26 @@ export class AggregateRetired extends Schema.TaggedError<AggregateRetired>()("Ag
 }
 export type TransactError = JournalUnavailable | TooBusy | CommandIdReused | AggregateRetired
 
-export interface TransactOptions {
+/** Decided on another revision than the one that is there: somebody changed it meanwhile (412). */
+export class RevisionMismatch extends Schema.TaggedError<RevisionMismatch>()("RevisionMismatch", {
+  expected: Schema.Int,
+  /** What is there now; -1: nothing. */
+  revision: Schema.Int
+}) {
+  override get message() {
+    const now = this.revision < 0 ? "It does not exist" : `It is at revision ${this.revision} now`
+    return `${now}, not at ${this.expected}: somebody has changed it meanwhile. Nothing was changed. Read it again and decide anew.`
+  }
+}
+/** What a caller takes for granted when it asks for a change. */
+export interface Expecting {
+  /** The revision that the aggregate has to be at; -1: it must not exist yet. Left out: whichever. */
+  readonly ifRevision?: number | undefined
+}
+
+export interface TransactOptions<State> extends Expecting {
+  /** Which revision is meant where a stream holds several things; the stream's when left out. Asked only when one is expected. */
+  readonly revisionOf?: (state: State) => number
   readonly origin: Origin
   /** Content that the decided events refer to; sealed and written with them. By what was decided, where it depends on it. */
   readonly contents?: ReadonlyArray<NewContent> | ((events: ReadonlyArray<{ readonly _tag: string }>) => ReadonlyArray<NewContent>)
@@ -59,51 +73,52 @@ export interface ReadState<State> {
   readonly revision: number
   readonly position: Position | null
 }
+/** Only who names a revision can miss it. */
+type MismatchOf<Options> = "ifRevision" extends keyof Options ? RevisionMismatch : never
 export type WorkListener = (scope: Scope, stream: StreamName, dueAt: number) => void
 
 // biome-ignore lint/suspicious/noExplicitAny: a cache holds the states of all aggregates.
 type Any = any
 
-/** One stream in memory: the state after its last event, and who waits for their turn. */
-interface Actor {
-  state: Any
-  revision: number
-  position: Position | null
-  loaded: boolean
-  busy: boolean
-  waiting: Array<() => void>
-  /** Command ids of the newest events, oldest first, with their hash. */
-  commands: Map<string, string> | undefined
-  eventsSinceSnapshot: number
-}
-
-export const limits = {
-  /** Streams kept in memory when nobody works on them. */
-  cachedStreams: 16_384,
-  /** Commands of one tenant that may wait at the same time. */
-  mailboxPerTenant: 20_000,
+const limits = {
   /** Times that a command is decided again after somebody else's append. */
   conflictRetries: 8,
   /** Times that an append with unknown outcome is repeated, and the first pause in milliseconds (doubled each time). */
   unknownRetries: 6,
   unknownPauseMillis: 20,
-  /** Command ids remembered per stream. */
-  commandsPerStream: 64,
   /** Events after which a state is stored as a snapshot. */
   eventsPerSnapshot: 128
 } as const
+
+/** Commands on their way to one stream. */
+interface Job {
+  readonly aggregate: Aggregate<Any, Any, Any, Any>
+  readonly scope: Scope
+  readonly stream: StreamName
+  readonly actor: Actor
+  readonly commands: ReadonlyArray<Any>
+  readonly options: TransactOptions
+  readonly clock: Clock.Clock
+  conflicts: number
+}
+interface Decided {
+  readonly state: Any
+  readonly events: ReadonlyArray<Any>
+  readonly due: number | null
+  readonly dueBefore: number | null
+}
 
 export class Transact extends Context.Service<
   Transact,
   {
     /** Decides one command, or several on each other's results in one append. */
-    readonly transact: <State, Command, Event extends { readonly _tag: string }, Rejection>(
+    readonly transact: <State, Command, Event extends { readonly _tag: string }, Rejection, Options extends TransactOptions>(
       aggregate: Aggregate<State, Command, Event, Rejection>,
       scope: Scope,
       id: string,
       command: Command | ReadonlyArray<Command>,
-      options: TransactOptions
-    ) => Effect.Effect<Transacted<State, Event>, Rejection | TransactError>
+      options: Options
+    ) => Effect.Effect<Transacted<State, Event>, Rejection | TransactError | MismatchOf<Options>>
     /** The state as of the newest event, from memory when it is there. */
     readonly read: <State, Command, Event extends { readonly _tag: string }, Rejection>(
       aggregate: Aggregate<State, Command, Event, Rejection>,
@@ -129,79 +144,10 @@ export class Transact extends Context.Service<
     Effect.gen(function* () {
       const journal = yield* Journal
       const entropy = yield* Entropy
-      const actors = new Map<StreamName, Actor>()
-      const mailboxes = new Map<ScopeKey, number>()
+      const actors = new Actors()
       const listeners: Array<WorkListener> = []
       let appended = 0
       let conflicts = 0
-
-      const actorOf = (stream: StreamName, initialState: Any): Actor => {
-        const known = actors.get(stream)
-        if (known !== undefined) return known
-        const actor: Actor = {
-          state: initialState,
-          revision: -1,
-          position: null,
-          loaded: false,
-          busy: false,
-          waiting: [],
-          commands: undefined,
-          eventsSinceSnapshot: 0
-        }
-        actors.set(stream, actor)
-        return actor
-      }
-
-      /** The map's order is that of use, from when it is half full on. */
-      const touch = (stream: StreamName, actor: Actor) => {
-        if (actors.size <= limits.cachedStreams / 2 || actors.get(stream) !== actor) return
-        actors.delete(stream)
-        actors.set(stream, actor)
-      }
-
-      const evict = () => {
-        for (const [stream, actor] of actors) {
-          if (actors.size <= limits.cachedStreams) return
-          if (!actor.busy) actors.delete(stream)
-        }
-      }
-
-      const enter = (scope: Scope, actor: Actor): Effect.Effect<void, TooBusy> => {
-        if (!actor.busy) {
-          actor.busy = true
-          return Effect.void
-        }
-        const waiting = mailboxes.get(scope.key) ?? 0
-        if (waiting >= limits.mailboxPerTenant)
-          return Effect.fail(new TooBusy({ reason: `The tenant has ${waiting} commands waiting, the most that are kept.` }))
-        mailboxes.set(scope.key, waiting + 1)
-        return Effect.callback<void>((resume) => {
-          actor.waiting.push(() => {
-            const left = (mailboxes.get(scope.key) ?? 1) - 1
-            if (left === 0) mailboxes.delete(scope.key)
-            else mailboxes.set(scope.key, left)
-            resume(Effect.void)
-          })
-        })
-      }
-
-      const leave = (stream: StreamName, actor: Actor) => {
-        const next = actor.waiting.shift()
-        if (next !== undefined) return next()
-        actor.busy = false
-        if (!actor.loaded) actors.delete(stream)
-        else {
-          touch(stream, actor)
-          if (actors.size > limits.cachedStreams) evict()
-        }
-      }
-
-      const remember = (actor: Actor, origin: Origin) => {
-        if (origin.commandId === undefined) return
-        actor.commands ??= new Map()
-        actor.commands.set(origin.commandId, origin.commandHash ?? "")
-        if (actor.commands.size > limits.commandsPerStream) actor.commands.delete(actor.commands.keys().next().value!)
-      }
 
       const restore = (aggregate: Aggregate<Any, Any, Any, Any>, actor: Actor, found: LoadedStream) => {
         actor.commands = undefined
@@ -218,7 +164,7 @@ export class Transact extends Context.Service<
           actor.state = aggregate.evolve(actor.state, aggregate.events.decode(event.type, event.version, event.data))
           actor.revision = event.revision
           actor.position = event.position
-          remember(actor, event.origin)
+          rememberCommand(actor, event.origin)
         }
         actor.eventsSinceSnapshot = found.events.length
         actor.loaded = true
@@ -226,23 +172,20 @@ export class Transact extends Context.Service<
 
       const load = Effect.fnUntraced(function* (aggregate: Aggregate<Any, Any, Any, Any>, scope: Scope, stream: StreamName, actor: Actor) {
         const found = yield* journal.load(scope, stream, aggregate.version)
-        if (found.retired) return yield* new AggregateRetired({ stream: stream.slice(stream.lastIndexOf("/") + 1) })
+        if (found.retired) return yield* new AggregateRetired({ stream: localNameOf(stream) })
         restore(aggregate, actor, found)
       })
 
+      const unknown = (error: { readonly _tag: string }): boolean => error instanceof JournalUnavailable && error.written === "unknown"
+
       /** Repeats the identical batch until its outcome is known (R2). */
-      const appendCertainly = Effect.fnUntraced(function* (append: Append) {
-        let pause = limits.unknownPauseMillis as number
-        for (let attempt = 0; ; attempt++) {
-          const outcome: Result.Result<Appended, Any> = yield* Effect.result(journal.append(append))
-          if (Result.isSuccess(outcome)) return outcome.success
-          const error = outcome.failure
-          if (!(error instanceof JournalUnavailable) || error.written === "no" || attempt >= limits.unknownRetries)
-            return yield* Effect.fail(error as RevisionConflict | JournalUnavailable)
-          yield* Effect.sleep(pause)
-          pause *= 2
-        }
-      })
+      const repeatUnknown = (append: Append, tries: number): Effect.Effect<Appended, AppendRejected | JournalUnavailable> =>
+        Effect.sleep(limits.unknownPauseMillis * 2 ** tries).pipe(
+          Effect.andThen(journal.append(append)),
+          Effect.catch((error) =>
+            unknown(error) && tries + 1 < limits.unknownRetries ? repeatUnknown(append, tries + 1) : Effect.fail(error)
+          )
+        )
 
       const snapshot = (aggregate: Aggregate<Any, Any, Any, Any>, scope: Scope, stream: StreamName, actor: Actor) => {
         actor.eventsSinceSnapshot = 0
@@ -283,118 +226,124 @@ export class Transact extends Context.Service<
         data: JSON.stringify(aggregate.events.encode(event))
       })
 
-      const decideAndAppend = Effect.fnUntraced(function* (
-        aggregate: Aggregate<Any, Any, Any, Any>,
-        scope: Scope,
-        stream: StreamName,
-        actor: Actor,
-        commands: ReadonlyArray<Any>,
-        options: TransactOptions
-      ) {
-        const presumed = !actor.loaded && options.presumeAbsent === true
-        if (presumed)
+      /** Load when it has to be, decide, append, and again when somebody else was first. */
+      const attempt = (job: Job): Effect.Effect<Transacted<Any, Any>, Any> => {
+        const { actor, aggregate, options } = job
+        if (actor.loaded) return decideAndAppend(job)
+        if (options.presumeAbsent === true && job.conflicts === 0) {
           Object.assign(actor, { loaded: true, state: aggregate.initialState, revision: -1, position: null, commands: undefined })
-        for (let attempt = 0; ; attempt++) {
-          if (!actor.loaded) yield* load(aggregate, scope, stream, actor)
-          const { commandId, commandHash } = options.origin
-          const seen = commandId === undefined ? undefined : actor.commands?.get(commandId)
-          if (seen !== undefined)
-            return seen === (commandHash ?? "") ? done(actor, [], true) : yield* new CommandIdReused({ commandId: commandId! })
-          const decided = decideAll(aggregate, commands, actor.state)
-          if (Result.isFailure(decided)) {
-            if (presumed && actor.revision < 0) actor.loaded = false
-            return yield* Effect.fail(decided.failure)
-          }
-          const { events, state } = decided.success
-          if (events.length === 0) return done(actor, events, false)
-          const at = yield* Clock.currentTimeMillis
-          const dueBefore = actor.revision < 0 ? null : (aggregate.workDue?.(actor.state) ?? null)
-          const due = aggregate.workDue?.(state) ?? null
-          const outcome: Result.Result<Appended, Any> = yield* Effect.result(
-            appendCertainly({
-              scope,
-              stream,
-              expected: actor.revision,
-              events: events.map((event) => encode(aggregate, event)) as [NewEvent, ...Array<NewEvent>],
-              contents: typeof options.contents === "function" ? options.contents(events) : (options.contents ?? []),
-              origin: options.origin,
-              at,
-              ...(due === dueBefore ? {} : { workDue: due })
-            })
-          )
-          if (Result.isSuccess(outcome)) {
-            appended += events.length
-            actor.state = state
-            actor.revision = outcome.success.revision
-            actor.position = outcome.success.position
-            actor.eventsSinceSnapshot += events.length
-            remember(actor, options.origin)
-            if (actor.eventsSinceSnapshot >= limits.eventsPerSnapshot) yield* snapshot(aggregate, scope, stream, actor)
-            if (due !== null && due !== dueBefore) for (const listener of listeners) listener(scope, stream, due)
-            return done(actor, events, false)
-          }
-          actor.loaded = false
-          const error = outcome.failure
-          if (error._tag === "StreamRetired") return yield* new AggregateRetired({ stream: stream.slice(stream.lastIndexOf("/") + 1) })
-          if (error._tag !== "RevisionConflict") return yield* Effect.fail(error as JournalUnavailable)
-          conflicts++
-          if (attempt >= limits.conflictRetries) return yield* new TooBusy({ reason: `Others kept changing ${aggregate.kind}.` })
+          return decideAndAppend(job)
         }
-      })
+        return Effect.flatMap(load(aggregate, job.scope, job.stream, actor), () => decideAndAppend(job))
+      }
 
-      const inTurn = <A, E>(scope: Scope, stream: StreamName, initialState: Any, body: (actor: Actor) => Effect.Effect<A, E>) =>
-        Effect.uninterruptible(
-          Effect.suspend(() => {
-            const actor = actorOf(stream, initialState)
-            return Effect.flatMap(enter(scope, actor), () =>
-              Effect.ensuring(
-                body(actor),
-                Effect.sync(() => leave(stream, actor))
-              )
-            )
-          })
-        )
+      const decideAndAppend = (job: Job): Effect.Effect<Transacted<Any, Any>, Any> => {
+        const { actor, aggregate, options } = job
+        const { commandId, commandHash } = options.origin
+        const seen = commandId === undefined ? undefined : actor.commands?.get(commandId)
+        if (seen !== undefined)
+          return seen === (commandHash ?? "")
+            ? Effect.succeed(done(actor, [], true))
+            : Effect.fail(new CommandIdReused({ commandId: commandId! }))
+        if (options.ifRevision !== undefined && options.ifRevision !== actor.revision)
+          return Effect.fail(new RevisionMismatch({ expected: options.ifRevision, revision: actor.revision }))
+        const decided = decideAll(aggregate, job.commands, actor.state)
+        if (Result.isFailure(decided)) {
+          // It was presumed absent, and nobody has looked yet.
+          if (options.presumeAbsent === true && actor.revision < 0) actor.loaded = false
+          return Effect.fail(decided.failure)
+        }
+        const { events, state } = decided.success
+        if (events.length === 0) return Effect.succeed(done(actor, events, false))
+        const dueBefore = actor.revision < 0 ? null : (aggregate.workDue?.(actor.state) ?? null)
+        const due = aggregate.workDue?.(state) ?? null
+        const append: Append = {
+          scope: job.scope,
+          stream: job.stream,
+          expected: actor.revision,
+          events: events.map((event) => encode(aggregate, event)) as [NewEvent, ...Array<NewEvent>],
+          contents: typeof options.contents === "function" ? options.contents(events) : (options.contents ?? []),
+          origin: options.origin,
+          at: job.clock.currentTimeMillisUnsafe(),
+          ...(due === dueBefore ? {} : { workDue: due })
+        }
+        return Effect.matchEffect(journal.append(append), {
+          onSuccess: (outcome) => succeeded(job, { state, events, due, dueBefore }, outcome),
+          onFailure: (error) =>
+            unknown(error)
+              ? Effect.matchEffect(repeatUnknown(append, 0), {
+                  onSuccess: (outcome) => succeeded(job, { state, events, due, dueBefore }, outcome),
+                  onFailure: (last) => failed(job, last)
+                })
+              : failed(job, error)
+        })
+      }
+
+      const succeeded = (job: Job, { state, events, due, dueBefore }: Decided, outcome: Appended) => {
+        const { actor } = job
+        appended += events.length
+        actor.state = state
+        actor.revision = outcome.revision
+        actor.position = outcome.position
+        actor.eventsSinceSnapshot += events.length
+        rememberCommand(actor, job.options.origin)
+        if (due !== null && due !== dueBefore) for (const listener of listeners) listener(job.scope, job.stream, due)
+        const transacted = done(actor, events, false)
+        return actor.eventsSinceSnapshot < limits.eventsPerSnapshot
+          ? Effect.succeed(transacted)
+          : Effect.as(snapshot(job.aggregate, job.scope, job.stream, actor), transacted)
+      }
+
+      const failed = (job: Job, error: AppendRejected | JournalUnavailable): Effect.Effect<Transacted<Any, Any>, Any> => {
+        job.actor.loaded = false
+        if (error._tag === "StreamRetired") return Effect.fail(new AggregateRetired({ stream: localNameOf(job.stream) }))
+        if (error._tag !== "RevisionConflict") return Effect.fail(error)
+        conflicts++
+        return ++job.conflicts > limits.conflictRetries
+          ? Effect.fail(new TooBusy({ reason: `Others kept changing ${job.aggregate.kind}.` }))
+          : attempt(job)
+      }
+
+      /** Whatever becomes of it, the next one has its turn. */
+      const inTurn = <A, E>(scope: Scope, stream: StreamName, actor: Actor, body: () => Effect.Effect<A, E>) => {
+        const turn = Effect.onExit(Effect.suspend(body), () => Effect.sync(() => actors.leave(stream, actor)))
+        const entering = actors.enter(scope, actor)
+        return entering === undefined ? turn : Effect.flatMap(entering, () => turn)
+      }
 
       return Transact.of({
-        transact: (aggregate, scope, id, command, options) => {
-          const stream = streamName(scope, `${aggregate.kind}-${id}`)
-          const commands = Array.isArray(command) ? command : [command]
-          return inTurn(scope, stream, aggregate.initialState, (actor) =>
-            decideAndAppend(aggregate, scope, stream, actor, commands, options)
-          ) as Any
-        },
-        read: (aggregate, scope, id) => {
-          const stream = streamName(scope, `${aggregate.kind}-${id}`)
-          const actor = actors.get(stream)
-          if (actor?.loaded === true && !actor.busy) {
-            touch(stream, actor)
-            return Effect.succeed({ state: actor.state, revision: actor.revision, position: actor.position })
-          }
-          return inTurn(scope, stream, aggregate.initialState, (actor) =>
-            Effect.map(actor.loaded ? Effect.void : load(aggregate, scope, stream, actor), () => ({
-              state: actor.state,
-              revision: actor.revision,
-              position: actor.position
-            }))
-          )
-        },
-        peek: (aggregate, scope, id) => {
-          const actor = actors.get(streamName(scope, `${aggregate.kind}-${id}`))
-          return actor?.loaded === true && !actor.busy ? actor.state : undefined
-        },
-        forget: (scope, local) => {
-          const stream = streamName(scope, local)
-          if (actors.get(stream)?.busy === false) actors.delete(stream)
-        },
+        transact: (aggregate, scope, id, command, options) =>
+          Effect.uninterruptible(
+            Clock.clockWith((clock) => {
+              const stream = streamName(scope, `${aggregate.kind}-${id}`)
+              const actor = actors.of(stream, aggregate.initialState)
+              const commands: ReadonlyArray<Any> = Array.isArray(command) ? command : [command]
+              return inTurn(scope, stream, actor, () =>
+                attempt({ aggregate, scope, stream, actor, commands, options, clock, conflicts: 0 })
+              ) as Any
+            })
+          ),
+        read: (aggregate, scope, id) =>
+          Effect.suspend(() => {
+            const stream = streamName(scope, `${aggregate.kind}-${id}`)
+            const settled = actors.settled(stream)
+            if (settled !== undefined) return Effect.succeed(readOf(settled))
+            const actor = actors.of(stream, aggregate.initialState)
+            return Effect.uninterruptible(
+              inTurn(scope, stream, actor, () =>
+                Effect.map(actor.loaded ? Effect.void : load(aggregate, scope, stream, actor), () => readOf(actor))
+              )
+            )
+          }),
+        peek: (aggregate, scope, id) => actors.settled(streamName(scope, `${aggregate.kind}-${id}`))?.state,
+        forget: (scope, local) => actors.forget(streamName(scope, local)),
         onWork: (listener) => {
           listeners.push(listener)
         },
-        figures: () => {
-          let waiting = 0
-          for (const count of mailboxes.values()) waiting += count
-          return { streams: actors.size, waiting, appended, conflicts }
-        }
+        figures: () => ({ streams: actors.size, waiting: actors.waiting, appended, conflicts })
       })
     })
   )
 }
+
+const readOf = ({ state, revision, position }: Actor): ReadState<Any> => ({ state, revision, position })

@@ -1,7 +1,7 @@
 /** `/hooks/<endpoint id>`: the bare path of ingest, from the socket to the service without anything in between. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { type Context, Effect } from "effect"
-import { Ingest, type Reception, unavailable, unknownEndpoint, type WebhookAnswer } from "#services/ingest.ts"
+import { Cause, type Context, Effect } from "effect"
+import { Ingest, unavailable, unknownEndpoint, type WebhookAnswer } from "#services/ingest.ts"
 import type { Listener } from "./server.ts"
 
 export interface HooksOptions {
@@ -36,10 +36,12 @@ const tooLarge = (bytesMax: number): WebhookAnswer => ({
   detail: `The body exceeds this endpoint's limit of ${bytesMax} bytes. Nothing was recorded.`
 })
 
-/** Reads the body up to the limit; hands over null when it is larger, and nothing when the caller went away. */
-const readBody = (request: IncomingMessage, bytesMax: number, then: (body: Uint8Array | null) => void) => {
+type Body = Uint8Array | "too-large" | "gone"
+
+/** Reads the body up to the limit. `gone`: the caller went away before the end of it. */
+const readBody = (request: IncomingMessage, bytesMax: number, then: (body: Body) => void) => {
   const declared = request.headers["content-length"]
-  if (declared !== undefined && Number(declared) > bytesMax) return then(null)
+  if (declared !== undefined && Number(declared) > bytesMax) return then("too-large")
   const chunks: Array<Buffer> = []
   let size = 0
   request.on("data", (chunk: Buffer) => {
@@ -47,8 +49,11 @@ const readBody = (request: IncomingMessage, bytesMax: number, then: (body: Uint8
     if (size <= bytesMax) chunks.push(chunk)
     else {
       request.removeAllListeners("data").removeAllListeners("end")
-      then(null)
+      then("too-large")
     }
+  })
+  request.on("close", () => {
+    if (!request.complete) then("gone")
   })
   request.on("end", () => then(chunks.length === 1 ? chunks[0]! : chunks.length === 0 ? empty : Buffer.concat(chunks, size)))
 }
@@ -65,36 +70,36 @@ export const hooksListener = (context: Context.Context<Ingest>, { publicUrl }: H
   const fork = Effect.runForkWith(context)
   const base = publicUrl.replace(/\/+$/u, "")
 
-  const receive = (request: IncomingMessage, response: ServerResponse, reception: Reception) =>
-    readBody(request, reception.bodyBytesMax, (rawBody) => {
-      if (rawBody === null) return refuseUnread(request, response, tooLarge(reception.bodyBytesMax))
-      const call = {
-        method: request.method!,
-        url: base + request.url!,
-        headers: request.headers as Record<string, string | undefined>,
-        rawBody,
-        address: request.socket.remoteAddress ?? ""
-      }
-      fork(
-        Effect.matchCause(reception.receive(call), {
-          onSuccess: (given) => answer(response, given),
-          onFailure: () => answer(response, unavailable)
-        })
-      )
+  const bodyOf = (request: IncomingMessage, bytesMax: number) =>
+    Effect.callback<Body>((resume) => readBody(request, bytesMax, (body) => resume(Effect.succeed(body))))
+
+  const received = Effect.fnUntraced(function* (request: IncomingMessage, response: ServerResponse, endpointId: string) {
+    const reception = yield* ingest.at(endpointId)
+    if (reception === null) return refuseUnread(request, response, unknownEndpoint)
+    const rawBody = yield* bodyOf(request, reception.bodyBytesMax)
+    if (rawBody === "gone") return
+    if (rawBody === "too-large") return refuseUnread(request, response, tooLarge(reception.bodyBytesMax))
+    const given = yield* reception.receive({
+      method: request.method!,
+      url: base + request.url!,
+      headers: request.headers as Record<string, string | undefined>,
+      rawBody,
+      address: request.socket.remoteAddress ?? ""
     })
+    answer(response, given)
+  })
 
   return (request, response) => {
     const url = request.url!
     const query = url.indexOf("?")
     const endpointId = url.slice(prefix.length, query === -1 ? url.length : query)
     fork(
-      Effect.matchCause(ingest.at(endpointId), {
-        onSuccess: (reception) => {
-          if (reception === null) return refuseUnread(request, response, unknownEndpoint)
-          receive(request, response, reception)
-        },
-        onFailure: () => refuseUnread(request, response, unavailable)
-      })
+      Effect.catchCause(received(request, response, endpointId), (cause) =>
+        Effect.andThen(
+          Cause.hasDies(cause) ? Effect.logError("A webhook could not be taken in", cause) : Effect.void,
+          Effect.sync(() => refuseUnread(request, response, unavailable))
+        )
+      )
     )
   }
 }

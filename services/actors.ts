@@ -1,0 +1,152 @@
+/** Tenant actors: the streams in memory, each changed by one command at a time, in the order in which they came. */
+import { Data, Effect } from "effect"
+import type { Position } from "#domain/ids.ts"
+import type { Origin } from "#domain/recorded.ts"
+import type { Scope, ScopeKey, StreamName } from "#domain/scope.ts"
+
+/** A bound was reached: the tenant's mailbox is full, or others kept changing the same stream. */
+export class TooBusy extends Data.TaggedError("TooBusy")<{ readonly reason: string }> {
+  override get message() {
+    return `${this.reason} Nothing was changed. Try again shortly.`
+  }
+}
+
+/** One stream in memory: the state after its last event, and who waits for their turn. */
+export interface Actor {
+  // biome-ignore lint/suspicious/noExplicitAny: actors of all aggregates are kept together.
+  state: any
+  /** -1: the stream does not exist. */
+  revision: number
+  position: Position | null
+  loaded: boolean
+  busy: boolean
+  readonly waiting: Array<() => void>
+  /** Command ids of the newest events, oldest first, with their hash. */
+  commands: Map<string, string> | undefined
+  eventsSinceSnapshot: number
+}
+
+export const limits = {
+  /** Streams kept in memory when nobody works on them. */
+  cachedStreams: 16_384,
+  /** Commands of one tenant that may wait at the same time. */
+  mailboxPerTenant: 20_000,
+  /** Command ids remembered per stream. */
+  commandsPerStream: 64
+} as const
+
+/** Recognises the actor's repeats from now on. */
+export const rememberCommand = (actor: Actor, { commandId, commandHash }: Origin): void => {
+  if (commandId === undefined) return
+  actor.commands ??= new Map()
+  actor.commands.set(commandId, commandHash ?? "")
+  if (actor.commands.size > limits.commandsPerStream) actor.commands.delete(actor.commands.keys().next().value!)
+}
+
+export class Actors {
+  /** In the order of their use, from when it is half full on. */
+  readonly #actors = new Map<StreamName, Actor>()
+  readonly #mailboxes = new Map<ScopeKey, number>()
+  /** Turns that are being handed over. */
+  readonly #turns: Array<() => void> = []
+
+  get size(): number {
+    return this.#actors.size
+  }
+
+  /** Commands that wait for their turn. */
+  get waiting(): number {
+    let waiting = 0
+    for (const count of this.#mailboxes.values()) waiting += count
+    return waiting
+  }
+
+  /** The stream's actor; a fresh one is not loaded. */
+  of(stream: StreamName, initialState: unknown): Actor {
+    const known = this.#actors.get(stream)
+    if (known !== undefined) return known
+    const actor: Actor = {
+      state: initialState,
+      revision: -1,
+      position: null,
+      loaded: false,
+      busy: false,
+      waiting: [],
+      commands: undefined,
+      eventsSinceSnapshot: 0
+    }
+    this.#actors.set(stream, actor)
+    return actor
+  }
+
+  /** The actor when its state can be read at once: loaded, and nobody is changing it. Counts as a use. */
+  settled(stream: StreamName): Actor | undefined {
+    const actor = this.#actors.get(stream)
+    if (actor === undefined || !actor.loaded || actor.busy) return undefined
+    this.#touch(stream, actor)
+    return actor
+  }
+
+  /** Takes the turn: at once, which undefined says, or after those who wait already. */
+  enter(scope: Scope, actor: Actor): Effect.Effect<void, TooBusy> | undefined {
+    if (!actor.busy) {
+      actor.busy = true
+      return undefined
+    }
+    const waiting = this.#mailboxes.get(scope.key) ?? 0
+    if (waiting >= limits.mailboxPerTenant)
+      return Effect.fail(new TooBusy({ reason: `The tenant has ${waiting} commands waiting, the most that are kept.` }))
+    this.#mailboxes.set(scope.key, waiting + 1)
+    return Effect.callback<void>((resume) => {
+      actor.waiting.push(() => {
+        const left = (this.#mailboxes.get(scope.key) ?? 1) - 1
+        if (left === 0) this.#mailboxes.delete(scope.key)
+        else this.#mailboxes.set(scope.key, left)
+        resume(Effect.void)
+      })
+    })
+  }
+
+  /** Gives the turn to the next. */
+  leave(stream: StreamName, actor: Actor): void {
+    const next = actor.waiting.shift()
+    if (next === undefined) this.#rest(stream, actor)
+    else this.#handOver(next)
+  }
+
+  /** One after the other, not one inside the other: a command that has nothing to wait for gives its turn on at once. */
+  #handOver(turn: () => void): void {
+    this.#turns.push(turn)
+    if (this.#turns.length > 1) return
+    for (let index = 0; index < this.#turns.length; index++) this.#turns[index]!()
+    this.#turns.length = 0
+  }
+
+  #rest(stream: StreamName, actor: Actor): void {
+    actor.busy = false
+    if (!actor.loaded) {
+      this.#actors.delete(stream)
+      return
+    }
+    this.#touch(stream, actor)
+    if (this.#actors.size > limits.cachedStreams) this.#evict()
+  }
+
+  /** Drops a stream that nobody will need soon. */
+  forget(stream: StreamName): void {
+    if (this.#actors.get(stream)?.busy === false) this.#actors.delete(stream)
+  }
+
+  #touch(stream: StreamName, actor: Actor): void {
+    if (this.#actors.size <= limits.cachedStreams / 2 || this.#actors.get(stream) !== actor) return
+    this.#actors.delete(stream)
+    this.#actors.set(stream, actor)
+  }
+
+  #evict(): void {
+    for (const [stream, actor] of this.#actors) {
+      if (this.#actors.size <= limits.cachedStreams) return
+      if (!actor.busy) this.#actors.delete(stream)
+    }
+  }
+}
