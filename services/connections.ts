@@ -1,5 +1,5 @@
 /** Connections: connecting an app, keeping its secrets in the vault, and finding the one that a call has to use. */
-import { Clock, Context, Effect, Layer, type Redacted, Schedule, Schema } from "effect"
+import { Clock, Context, Effect, Layer, type Redacted, Schedule, Schema, Semaphore } from "effect"
 import type { ConnectorNotFound } from "#domain/connector.ts"
 import { Finding, listed } from "#domain/finding.ts"
 import { type ConnectionId, ConnectorId, type Position } from "#domain/ids.ts"
@@ -9,7 +9,9 @@ import {
   type ConnectionState,
   type ConnectionStatus,
   connectionOf,
+  connectionRevision,
   connectorOf,
+  type Integration,
   type IntegrationCommand,
   type IntegrationRejection,
   integration,
@@ -20,6 +22,7 @@ import { type Origin, systemActor } from "#domain/recorded.ts"
 import type { SpaceScope, TenantScope } from "#domain/scope.ts"
 import type { SecretVersion } from "#domain/secret-version.ts"
 import type { ConnectionView } from "#projections/connections.ts"
+import { Accounts, type AccountTaken } from "./accounts.ts"
 import type { CompiledConnector } from "./compiled-connector.ts"
 import { type ConnectionAmbiguous, type ConnectionChoice, type ConnectionRequired, connectionPicker } from "./connection-choice.ts"
 import { Connectors } from "./connectors.ts"
@@ -29,7 +32,7 @@ import { digest26 } from "./identities.ts"
 import { Entropy } from "./ports/entropy.ts"
 import type { VaultUnavailable } from "./ports/unavailable.ts"
 import { type SecretGone, Vault } from "./ports/vault.ts"
-import { Transact, type TransactError } from "./transact.ts"
+import { type Expecting, type RevisionMismatch, Transact, type TransactError } from "./transact.ts"
 
 type Scoped = SpaceScope | TenantScope
 type SecretValues = Readonly<Record<string, Redacted.Redacted<string>>>
@@ -53,9 +56,13 @@ export interface NewConnection {
   readonly variables?: Readonly<Record<string, string>> | undefined
   readonly label?: string | undefined
   readonly makeDefault?: boolean | undefined
+  /** The vendor's own name of the tenant: shared endpoints find it by this. */
+  readonly account?: string | undefined
 }
 export interface Connected {
   readonly connectionId: ConnectionId
+  /** Of the connection; -1 once it is revoked. */
+  readonly revision: number
   readonly position: Position | null
 }
 /** A connection ready for a call. The same object as long as nothing changed. */
@@ -78,32 +85,38 @@ type Unresolved = ConnectionRequired | ConnectionAmbiguous
 export class Connections extends Context.Service<
   Connections,
   {
-    /** Secrets go to the vault first, then the connection is recorded. A repeat under one Idempotency-Key connects once. */
+    /** The account is claimed first. Secrets go to the vault, then the connection is recorded. A repeat under one Idempotency-Key connects once. */
     readonly connect: (
       scope: Scoped,
       connectorId: string,
       connection: NewConnection,
       origin: Origin
-    ) => Effect.Effect<Connected, ConnectorNotFound | ConnectionInvalid | ConnectionExists | TooManyConnections | Unavailable>
+    ) => Effect.Effect<
+      Connected,
+      ConnectorNotFound | ConnectionInvalid | AccountTaken | ConnectionExists | TooManyConnections | Unavailable
+    >
     /** Replaces secrets; a broken connection is active again after it. */
     readonly rotate: (
       scope: Scoped,
       connectionId: ConnectionId,
       secrets: SecretValues,
-      origin: Origin
-    ) => Effect.Effect<Connected, ConnectorNotFound | ConnectionNotFound | ConnectionInvalid | Unavailable>
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<Connected, ConnectorNotFound | ConnectionNotFound | ConnectionInvalid | RevisionMismatch | Unavailable>
     readonly makeDefault: (
       scope: Scoped,
       connectionId: ConnectionId,
-      origin: Origin
-    ) => Effect.Effect<Connected, ConnectionNotFound | TransactError>
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<Connected, ConnectionNotFound | RevisionMismatch | TransactError>
     /** Records it, then removes its secrets from the vault. Repeatable. */
     readonly revoke: (
       scope: Scoped,
       connectionId: ConnectionId,
       reason: string,
-      origin: Origin
-    ) => Effect.Effect<Connected, ConnectionNotFound | Unavailable>
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<Connected, ConnectionNotFound | RevisionMismatch | Unavailable>
     /** Whether a connection can be used; undefined: there is none of this id. */
     readonly status: (scope: Scoped, connectionId: ConnectionId) => Effect.Effect<ConnectionStatus | undefined, TransactError>
     /** The connection for a call: the choice's, else the tenant's default or only one, else the space's fixed one; with its secrets. */
@@ -146,9 +159,12 @@ const methodOf = ({ manifest }: CompiledConnector, name: string): AuthMethod | u
 
 const make = Effect.gen(function* () {
   const { read, transact } = yield* Transact
+  const accounts = yield* Accounts
   const connectors = yield* Connectors
   const entropy = yield* Entropy
   const vault = yield* Vault
+  // Two rotations that pass the same expectation would both be told that they succeeded: one at a time.
+  const rotating = yield* Semaphore.make(1)
   const opened = new ExpiringCache<string, ResolvedConnection>(openedMax, openedSecretMillis)
   const openedKey = (scope: Scoped, connectionId: ConnectionId) => `${scope.key}/${connectionId}`
   yield* Effect.forkScoped(
@@ -175,23 +191,37 @@ const make = Effect.gen(function* () {
         )
     )
 
-  const change = <Rejection extends IntegrationRejection>(
+  /** An expected revision is that of the connection. */
+  const about = (connectionId: ConnectionId, origin: Origin, expecting: Expecting) => ({
+    origin,
+    ...expecting,
+    revisionOf: (state: Integration) => connectionRevision(state, connectionId)
+  })
+
+  /** `RevisionMismatch` is among the rejections of those that may expect a revision. */
+  const change = <Rejection extends IntegrationRejection | RevisionMismatch>(
     scope: Scoped,
     connectionId: ConnectionId,
     command: IntegrationCommand | ReadonlyArray<IntegrationCommand>,
-    origin: Origin
+    origin: Origin,
+    expecting: Expecting = {}
   ): Effect.Effect<Connected, Rejection | TransactError> =>
-    transact(integration, scope, connectorOf(connectionId), command, { origin }).pipe(
-      Effect.map(({ position }) => ({ connectionId, position })),
+    transact(integration, scope, connectorOf(connectionId), command, about(connectionId, origin, expecting)).pipe(
+      Effect.map(({ state, position }) => ({ connectionId, revision: connectionRevision(state, connectionId), position })),
       Effect.tap(() => Effect.sync(() => opened.delete(openedKey(scope, connectionId))))
     ) as Effect.Effect<Connected, Rejection | TransactError>
 
-  /** What a request did before, so that its repeat stores nothing again; its key under another request is refused here. */
-  const carriedOut = (scope: Scoped, connectionId: ConnectionId, origin: Origin): Effect.Effect<Connected | undefined, TransactError> =>
-    origin.commandId === undefined
+  /**
+   * What a request did before, so that its repeat stores nothing again; its key under another request is refused here, and so is
+   * another revision than the expected one.
+   */
+  const carriedOut = (scope: Scoped, connectionId: ConnectionId, origin: Origin, expecting: Expecting = {}) =>
+    origin.commandId === undefined && expecting.ifRevision === undefined
       ? Effect.undefined
-      : transact(integration, scope, connectorOf(connectionId), [], { origin }).pipe(
-          Effect.map(({ position, repeated }) => (repeated ? { connectionId, position } : undefined)),
+      : transact(integration, scope, connectorOf(connectionId), [], about(connectionId, origin, expecting)).pipe(
+          Effect.map(({ state, position, repeated }) =>
+            repeated ? { connectionId, revision: connectionRevision(state, connectionId), position } : undefined
+          ),
           // Without a command there is nothing to reject.
           Effect.catchTag(["ConnectionNotFound", "ConnectionExists", "TooManyConnections"], Effect.die)
         )
@@ -213,6 +243,16 @@ const make = Effect.gen(function* () {
     return findings.length === 0 ? Effect.void : Effect.fail(new ConnectionInvalid({ connectorId: compiled.id, findings }))
   }
 
+  const claimAccount = (scope: Scoped, connectorId: ConnectorId, account: string, origin: Origin) =>
+    scope.level === "tenant"
+      ? accounts.claim(scope, connectorId, account, origin)
+      : Effect.fail(
+          new ConnectionInvalid({
+            connectorId,
+            findings: [{ pointer: "/account", message: "An account belongs to a tenant. Leave it out for a connection of the space." }]
+          })
+        )
+
   const connect = Effect.fn("Connections.connect")(function* (
     scope: Scoped,
     connectorId: string,
@@ -222,8 +262,10 @@ const make = Effect.gen(function* () {
     const compiled = yield* connectors.compiled(scope, connectorId)
     yield* checked(compiled, connection)
     const connectionId = newId(scope, compiled.id, origin)
-    const earlier = yield* carriedOut(scope, connectionId, origin)
+    // No revision is expected of what is new.
+    const earlier = yield* Effect.catchTag(carriedOut(scope, connectionId, origin), "RevisionMismatch", Effect.die)
     if (earlier !== undefined) return earlier
+    if (connection.account !== undefined) yield* claimAccount(scope, compiled.id, connection.account, origin)
     const secrets = yield* store(scope, connectionId, connection.secrets)
     const { variables, label } = connection
     const authorize = {
@@ -239,11 +281,13 @@ const make = Effect.gen(function* () {
     return yield* change<ConnectionExists | TooManyConnections>(scope, connectionId, commands, origin)
   })
 
+  /** A new secret takes the old one's place in the vault before that is recorded: the expected revision is checked before. */
   const rotate = Effect.fn("Connections.rotate")(function* (
     scope: Scoped,
     connectionId: ConnectionId,
     secrets: SecretValues,
-    origin: Origin
+    origin: Origin,
+    expecting?: Expecting
   ) {
     const compiled = yield* connectors.compiled(scope, connectorOf(connectionId))
     const { state } = yield* read(integration, scope, compiled.id)
@@ -252,7 +296,7 @@ const make = Effect.gen(function* () {
     const method = methodOf(compiled, known.method)
     const findings = method === undefined ? [] : secretFindings(method, secrets)
     if (findings.length > 0) return yield* new ConnectionInvalid({ connectorId: compiled.id, findings })
-    const earlier = yield* carriedOut(scope, connectionId, origin)
+    const earlier = yield* carriedOut(scope, connectionId, origin, expecting)
     if (earlier !== undefined) return earlier
     const stored = yield* store(scope, connectionId, secrets)
     return yield* change<ConnectionNotFound>(
@@ -263,9 +307,16 @@ const make = Effect.gen(function* () {
     )
   })
 
-  const revoke = Effect.fn("Connections.revoke")(function* (scope: Scoped, connectionId: ConnectionId, reason: string, origin: Origin) {
+  const revoke = Effect.fn("Connections.revoke")(function* (
+    scope: Scoped,
+    connectionId: ConnectionId,
+    reason: string,
+    origin: Origin,
+    expecting?: Expecting
+  ) {
     const connectorId = connectorOf(connectionId)
-    const done = yield* change<ConnectionNotFound>(scope, connectionId, { _tag: "RevokeConnection", connectionId, reason }, origin)
+    const command = { _tag: "RevokeConnection" as const, connectionId, reason }
+    const done = yield* change<ConnectionNotFound | RevisionMismatch>(scope, connectionId, command, origin, expecting)
     // Of every method, as a repeat no longer knows which it was; removing what is not there is no error.
     const compiled = yield* Effect.catchTag(connectors.compiled(scope, connectorId), "ConnectorNotFound", () => Effect.undefined)
     const fields = new Set(Object.values(compiled?.manifest.auth ?? {}).flatMap(secretFieldsOf))
@@ -324,8 +375,10 @@ const make = Effect.gen(function* () {
 
   return Connections.of({
     connect,
-    rotate,
-    makeDefault: (scope, connectionId, origin) => change(scope, connectionId, { _tag: "MakeConnectionDefault", connectionId }, origin),
+    rotate: (scope, connectionId, secrets, origin, expecting) =>
+      rotating.withPermits(1)(rotate(scope, connectionId, secrets, origin, expecting)),
+    makeDefault: (scope, connectionId, origin, expecting) =>
+      change(scope, connectionId, { _tag: "MakeConnectionDefault", connectionId }, origin, expecting),
     revoke,
     status,
     resolve,

@@ -134,18 +134,68 @@ const placedValue = (place: Placement, opened: Opened): string => {
 const maskedLengthMin = 4
 const base64 = (text: string): string => Buffer.from(text).toString("base64")
 
-/** A secret in the forms in which an answer may repeat it: as it is, in JSON, in a URL, in base64. */
-const formsOf = (secret: string): ReadonlyArray<string> =>
-  [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret), base64(secret), base64(secret).replace(/=+$/u, "")].filter(
-    ({ length }) => length >= maskedLengthMin
-  )
+const escapedForHtml = (text: string): string =>
+  text.replace(/[&<>"']/gu, (character) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[character] ?? "&#39;")
+const escapedForJson = (text: string): string => JSON.stringify(text).slice(1, -1)
+
+/** Below this length a piece of base64 could be anything. */
+const base64PieceMin = 12
+/** What stays the same of a text in base64 whatever stands before and after it, for each of the three ways to begin. */
+const base64Pieces = (bytes: Buffer): ReadonlyArray<string> =>
+  [0, 1, 2]
+    .map((before) =>
+      Buffer.concat([Buffer.alloc(before), bytes])
+        .toString("base64url")
+        .slice(before === 0 ? 0 : before + 1, -2)
+    )
+    .filter(({ length }) => length >= base64PieceMin)
+const inPlainBase64 = (text: string): string => text.replaceAll("-", "+").replaceAll("_", "/")
+
+/** A secret in the forms in which an answer may repeat it: as it is, in JSON (also within a text of JSON), URL, HTML, base64 and hex. */
+const formsOf = (secret: string): ReadonlyArray<string> => {
+  const inJson = escapedForJson(secret)
+  const inUrl = encodeURIComponent(secret)
+  const bytes = Buffer.from(secret)
+  const inBase64 = bytes.toString("base64")
+  const inHex = bytes.toString("hex")
+  const pieces = base64Pieces(bytes)
+  const whole = [
+    secret,
+    inJson,
+    escapedForJson(inJson),
+    inUrl,
+    inUrl.replace(/%[0-9A-F]{2}/gu, (escape) => escape.toLowerCase()),
+    escapedForHtml(secret),
+    inBase64,
+    inBase64.replace(/=+$/u, ""),
+    bytes.toString("base64url"),
+    inHex,
+    inHex.toUpperCase()
+  ]
+  return [...whole.filter(({ length }) => length >= maskedLengthMin), ...pieces, ...pieces.map(inPlainBase64)]
+}
+
+/** JSON's escapes as `JSON.stringify` would write them: vendors also write `\/`, and all that is not ASCII as `\uXXXX`. */
+const plainlyEscaped = (text: string): string =>
+  text.replace(/\\(?:u([0-9a-fA-F]{4})|[\s\S])/gu, (escape, hex?: string) => {
+    if (hex === undefined) return escape === "\\/" ? "/" : escape
+    const character = String.fromCharCode(Number.parseInt(hex, 16))
+    return character < " " ? escape : character === '"' || character === "\\" ? `\\${character}` : character
+  })
 
 const maskOf = (secrets: ReadonlyArray<string>): ((text: string) => string) => {
   const forms = [...new Set(secrets.flatMap(formsOf))].sort((left, right) => right.length - left.length)
-  return (text) => {
+  const replaced = (text: string): string => {
     let masked = text
     for (const form of forms) if (masked.includes(form)) masked = masked.replaceAll(form, "***")
     return masked
+  }
+  return (text) => {
+    const masked = replaced(text)
+    if (!masked.includes("\\")) return masked
+    const plain = plainlyEscaped(masked)
+    const again = replaced(plain)
+    return again === plain ? masked : again
   }
 }
 

@@ -7,10 +7,12 @@ import type { Origin } from "#domain/recorded.ts"
 import { run } from "#domain/run.ts"
 import { streamName, type TenantScope } from "#domain/scope.ts"
 import { Connectors } from "./connectors.ts"
+import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { deliveryIdOf } from "./identities.ts"
 import { Ingest, type ReceivedEvent } from "./ingest.ts"
 import { Entropy } from "./ports/entropy.ts"
 import { Journal } from "./ports/journal.ts"
+import { type ContentGone, Payloads } from "./ports/payloads.ts"
 import type { JournalUnavailable } from "./ports/unavailable.ts"
 import { Transact, type TransactError } from "./transact.ts"
 
@@ -98,6 +100,11 @@ export class Deliveries extends Context.Service<
   {
     /** Takes in an event as if the app had sent it; the caller's key takes the place of the signature. */
     readonly send: (scope: TenantScope, sent: SentEvent, origin: Origin) => Effect.Effect<ReceivedEvent, ConnectorNotFound | TransactError>
+    /** What came in, opened for this request. */
+    readonly content: (
+      scope: TenantScope,
+      deliveryId: string
+    ) => Effect.Effect<TriggerData, DeliveryNotFound | ContentGone | JournalUnavailable | TransactError>
     readonly explain: (
       scope: TenantScope,
       deliveryId: string
@@ -111,6 +118,7 @@ export class Deliveries extends Context.Service<
       const entropy = yield* Entropy
       const ingest = yield* Ingest
       const journal = yield* Journal
+      const payloads = yield* Payloads
       const { read } = yield* Transact
       return Deliveries.of({
         send: Effect.fn("Deliveries.send")(function* (scope, sent, origin) {
@@ -123,10 +131,18 @@ export class Deliveries extends Context.Service<
             headers: sent.headers ?? {},
             body: sent.body,
             bodyBytes: Buffer.from(JSON.stringify(sent.body ?? null)),
-            dedupe: { by: "vendor-id", id: deliveryIdOf(`api:${sent.connectorId}`, key), windowMillis: 7 * dayMillis },
+            dedupe: { by: "vendor-id", id: deliveryIdOf(`api:${scope.key}:${sent.connectorId}`, key), windowMillis: 7 * dayMillis },
             verified: "api-key",
             actor: origin.actor
           })
+        }),
+        content: Effect.fn("Deliveries.content")(function* (scope, deliveryId) {
+          const missing = new DeliveryNotFound({ deliveryId })
+          if (!isDeliveryId(deliveryId)) return yield* missing
+          const { received } = (yield* read(delivery, scope, deliveryId)).state
+          if (received === null) return yield* missing
+          const [bytes] = yield* payloads.open(scope, [received.content])
+          return triggerOf(bytes!)
         }),
         explain: Effect.fn("Deliveries.explain")(function* (scope, deliveryId) {
           const missing = new DeliveryNotFound({ deliveryId })

@@ -1,5 +1,5 @@
 /** Endpoints: the addresses for webhooks, their signing secrets, and finding one fast when it is called. */
-import { Clock, Context, Effect, Layer, Redacted, Schedule, Schema } from "effect"
+import { Clock, Context, Effect, Layer, Redacted, Schedule, Schema, Semaphore } from "effect"
 import type { ConnectorNotFound } from "#domain/connector.ts"
 import {
   type Endpoint,
@@ -28,7 +28,7 @@ import { Entropy } from "./ports/entropy.ts"
 import type { VaultUnavailable } from "./ports/unavailable.ts"
 import { Vault } from "./ports/vault.ts"
 import { Spaces } from "./spaces.ts"
-import { Transact, type TransactError } from "./transact.ts"
+import { type Expecting, type RevisionMismatch, Transact, type TransactError } from "./transact.ts"
 import type { Secrets } from "./verification.ts"
 
 type Scoped = SpaceScope | TenantScope
@@ -58,6 +58,7 @@ export interface CreatedEndpoint {
 }
 export interface ChangedEndpoint {
   readonly endpointId: EndpointId
+  readonly revision: number
   readonly position: Position | null
 }
 export interface RotatedEndpoint extends ChangedEndpoint {
@@ -86,15 +87,21 @@ export class Endpoints extends Context.Service<
     readonly rotate: (
       endpointId: EndpointId,
       secret: Redacted.Redacted<string> | undefined,
-      origin: Origin
-    ) => Effect.Effect<RotatedEndpoint, ConnectorNotFound | EndpointNotFound | EndpointSecretsExhausted | Unavailable>
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<RotatedEndpoint, ConnectorNotFound | EndpointNotFound | EndpointSecretsExhausted | RevisionMismatch | Unavailable>
     readonly removeSecret: (
       endpointId: EndpointId,
       field: string,
-      origin: Origin
-    ) => Effect.Effect<ChangedEndpoint, EndpointNotFound | LastEndpointSecret | Unavailable>
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<ChangedEndpoint, EndpointNotFound | LastEndpointSecret | RevisionMismatch | Unavailable>
     /** Records it, then removes its secrets from the vault. Repeatable. */
-    readonly remove: (endpointId: EndpointId, origin: Origin) => Effect.Effect<ChangedEndpoint, EndpointNotFound | Unavailable>
+    readonly remove: (
+      endpointId: EndpointId,
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<ChangedEndpoint, EndpointNotFound | RevisionMismatch | Unavailable>
     /** Undefined: no such endpoint. Unknown ids are remembered within a bound, and cost nothing more. */
     readonly find: (endpointId: string) => Effect.Effect<ActiveEndpoint | undefined, Unavailable>
     /** Whose endpoint an id would be; undefined: of another space, or no endpoint's id. */
@@ -139,14 +146,16 @@ const make = Effect.gen(function* () {
     return scope === undefined ? Effect.fail(new EndpointNotFound({ endpointId })) : Effect.succeed(scope)
   }
 
-  const change = <Rejection extends EndpointRejection>(
+  /** `RevisionMismatch` is among the rejections of those that may expect a revision. */
+  const change = <Rejection extends EndpointRejection | RevisionMismatch>(
     scope: Scoped,
     endpointId: EndpointId,
     command: Parameters<typeof endpoint.decide>[0],
-    origin: Origin
+    origin: Origin,
+    expecting: Expecting = {}
   ): Effect.Effect<ChangedEndpoint, Rejection | TransactError> =>
-    transact(endpoint, scope, endpointStreamId(endpointId), command, { origin }).pipe(
-      Effect.map(({ position }) => ({ endpointId, position })),
+    transact(endpoint, scope, endpointStreamId(endpointId), command, { origin, ...expecting }).pipe(
+      Effect.map(({ revision, position }) => ({ endpointId, revision, position })),
       Effect.tap(() =>
         Effect.sync(() => {
           opened.delete(endpointId)
@@ -160,7 +169,7 @@ const make = Effect.gen(function* () {
     origin.commandId === undefined
       ? Effect.undefined
       : transact(endpoint, scope, endpointStreamId(endpointId), [], { origin }).pipe(
-          Effect.map(({ position, repeated }) => (repeated ? { endpointId, position } : undefined)),
+          Effect.map(({ revision, position, repeated }) => (repeated ? { endpointId, revision, position } : undefined)),
           // Without a command there is nothing to reject.
           Effect.catchTag(["EndpointNotFound", "EndpointExists", "EndpointSecretsExhausted", "LastEndpointSecret"], Effect.die)
         )
@@ -215,7 +224,8 @@ const make = Effect.gen(function* () {
   const rotate = Effect.fn("Endpoints.rotate")(function* (
     endpointId: EndpointId,
     given: Redacted.Redacted<string> | undefined,
-    origin: Origin
+    origin: Origin,
+    expecting?: Expecting
   ) {
     const scope = yield* scopeFor(endpointId)
     const state = yield* active(scope, endpointId)
@@ -225,22 +235,39 @@ const make = Effect.gen(function* () {
     const secret = given ?? made(manifest.webhook?.signature.secret)
     const stored = yield* put(scope, endpointId, nextField(state.secrets), secret)
     const command = { _tag: "AddEndpointSecret" as const, endpointId, secret: stored }
-    const done = yield* change<EndpointNotFound | EndpointSecretsExhausted>(scope, endpointId, command, origin)
+    const done = yield* change<EndpointNotFound | EndpointSecretsExhausted | RevisionMismatch>(
+      scope,
+      endpointId,
+      command,
+      origin,
+      expecting
+    )
     return { ...done, field: stored.field, secret: given === undefined ? secret : null }
   })
 
-  const removeSecret = Effect.fn("Endpoints.removeSecret")(function* (endpointId: EndpointId, field: string, origin: Origin) {
+  const removeSecret = Effect.fn("Endpoints.removeSecret")(function* (
+    endpointId: EndpointId,
+    field: string,
+    origin: Origin,
+    expecting?: Expecting
+  ) {
     const scope = yield* scopeFor(endpointId)
     const command = { _tag: "RemoveEndpointSecret" as const, endpointId, field }
-    const done = yield* change<EndpointNotFound | LastEndpointSecret>(scope, endpointId, command, origin)
+    const done = yield* change<EndpointNotFound | LastEndpointSecret | RevisionMismatch>(scope, endpointId, command, origin, expecting)
     yield* vault.remove(scope, { owner: owner(endpointId), field })
     return done
   })
 
-  const remove = Effect.fn("Endpoints.remove")(function* (endpointId: EndpointId, origin: Origin) {
+  const remove = Effect.fn("Endpoints.remove")(function* (endpointId: EndpointId, origin: Origin, expecting?: Expecting) {
     const scope = yield* scopeFor(endpointId)
     const { state } = yield* read(endpoint, scope, endpointStreamId(endpointId))
-    const done = yield* change<EndpointNotFound>(scope, endpointId, { _tag: "RemoveEndpoint", endpointId }, origin)
+    const done = yield* change<EndpointNotFound | RevisionMismatch>(
+      scope,
+      endpointId,
+      { _tag: "RemoveEndpoint", endpointId },
+      origin,
+      expecting
+    )
     const secrets = state.status === "active" ? state.secrets : []
     for (const { field } of secrets) yield* vault.remove(scope, { owner: owner(endpointId), field })
     return done
@@ -280,5 +307,14 @@ const make = Effect.gen(function* () {
       return scope === undefined ? absent : load(scope, endpointId as EndpointId, now)
     })
 
-  return Endpoints.of({ create, rotate, removeSecret, remove, find, scopeOf })
+  // The name of a new secret follows from those that are there: one at a time.
+  const rotating = yield* Semaphore.make(1)
+  return Endpoints.of({
+    create,
+    rotate: (endpointId, given, origin, expecting) => rotating.withPermits(1)(rotate(endpointId, given, origin, expecting)),
+    removeSecret,
+    remove,
+    find,
+    scopeOf
+  })
 })

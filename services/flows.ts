@@ -26,7 +26,7 @@ import { readDocument } from "./document-text.ts"
 import { Entropy } from "./ports/entropy.ts"
 import { Expressions } from "./ports/expressions.ts"
 import { Payloads } from "./ports/payloads.ts"
-import { Transact, type TransactError } from "./transact.ts"
+import { type Expecting, type RevisionMismatch, Transact, type TransactError } from "./transact.ts"
 
 export type { CompiledFlow }
 
@@ -47,12 +47,14 @@ export interface DraftedFlow {
   readonly contentHash: string
   /** What would keep it from being published as things are. */
   readonly findings: ReadonlyArray<Finding>
+  readonly revision: number
   readonly position: Position | null
 }
 export interface PublishedFlow {
   readonly flowId: FlowId
   readonly version: number
   readonly contentHash: string
+  readonly revision: number
   readonly position: Position | null
 }
 export interface FlowDetails {
@@ -63,6 +65,7 @@ export interface FlowDetails {
   readonly version: number | null
   readonly versions: number
   readonly archived: boolean
+  readonly revision: number
 }
 
 /** Reads a document's text up to its shape. */
@@ -78,15 +81,29 @@ export class Flows extends Context.Service<
   Flows,
   {
     /** Keeps a draft, YAML or JSON; its shape has to be right, and what else is wrong is reported. The same text again changes nothing. */
-    readonly draft: (space: SpaceScope, text: string, origin: Origin) => Effect.Effect<DraftedFlow, FlowInvalid | TransactError>
+    readonly draft: (
+      space: SpaceScope,
+      text: string,
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<DraftedFlow, FlowInvalid | RevisionMismatch | TransactError>
     /** Checks the draft completely and makes it the next version; one that is published as it is stays as it is. */
     readonly publish: (
       space: SpaceScope,
       flowId: FlowId,
-      origin: Origin
-    ) => Effect.Effect<PublishedFlow, FlowNotFound | FlowInvalid | FlowDraftChanged | TooManyFlowVersions | TransactError>
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<
+      PublishedFlow,
+      FlowNotFound | FlowInvalid | FlowDraftChanged | TooManyFlowVersions | RevisionMismatch | TransactError
+    >
     /** No new runs; what runs goes on. */
-    readonly archive: (space: SpaceScope, flowId: FlowId, origin: Origin) => Effect.Effect<void, FlowNotFound | TransactError>
+    readonly archive: (
+      space: SpaceScope,
+      flowId: FlowId,
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<{ readonly revision: number }, FlowNotFound | RevisionMismatch | TransactError>
     /** The draft's text, or a version's. */
     readonly get: (
       space: SpaceScope,
@@ -137,7 +154,7 @@ export class Flows extends Context.Service<
         })
       })
 
-      const draft = Effect.fn("Flows.draft")(function* (space: SpaceScope, text: string, origin: Origin) {
+      const draft = Effect.fn("Flows.draft")(function* (space: SpaceScope, text: string, origin: Origin, expecting: Expecting = {}) {
         const document = yield* Effect.fromResult(readFlowText(text))
         const findings = yield* problems(space, document, Buffer.byteLength(text))
         const slot = `draft-${entropy.base32(16)}`
@@ -149,11 +166,12 @@ export class Flows extends Context.Service<
           document: contentRef(`flow-${document.id}`, slot),
           contentHash
         }
-        const { position } = yield* transact(flow, space, document.id, command, { origin, contents: [{ slot, bytes: text }] }).pipe(
+        const contents = [{ slot, bytes: text }]
+        const { revision, position } = yield* transact(flow, space, document.id, command, { origin, contents, ...expecting }).pipe(
           // Drafting rejects nothing; the aggregate's other commands do.
           Effect.catchTag(["FlowNotFound", "FlowDraftChanged", "TooManyFlowVersions"], Effect.die)
         )
-        return { flowId: document.id, contentHash, findings, position }
+        return { flowId: document.id, contentHash, findings, revision, position }
       })
 
       /** A stored document was checked before; one that cannot be opened any more is a defect. */
@@ -162,7 +180,7 @@ export class Flows extends Context.Service<
           Buffer.from(bytes!).toString("utf8")
         )
 
-      const publish = Effect.fn("Flows.publish")(function* (space: SpaceScope, flowId: FlowId, origin: Origin) {
+      const publish = Effect.fn("Flows.publish")(function* (space: SpaceScope, flowId: FlowId, origin: Origin, expecting: Expecting = {}) {
         const { state } = yield* read(flow, space, flowId)
         if (state.draft === null) return yield* new FlowNotFound({ flowId })
         const text = yield* textOf(space, state.draft)
@@ -172,18 +190,19 @@ export class Flows extends Context.Service<
         const { contentHash } = state.draft
         const trigger = { connectorId: document.trigger.connector, event: document.trigger.event }
         const command = { _tag: "PublishFlow" as const, flowId, contentHash, trigger, steps: document.steps.length }
-        const done = yield* transact(flow, space, flowId, command, { origin })
-        return { flowId, version: done.state.versions.length, contentHash, position: done.position }
+        const { revision, position, ...done } = yield* transact(flow, space, flowId, command, { origin, ...expecting })
+        return { flowId, version: done.state.versions.length, contentHash, revision, position }
       })
 
-      const archive = Effect.fn("Flows.archive")(function* (space: SpaceScope, flowId: FlowId, origin: Origin) {
-        yield* transact(flow, space, flowId, { _tag: "ArchiveFlow", flowId }, { origin }).pipe(
+      const archive = Effect.fn("Flows.archive")(function* (space: SpaceScope, flowId: FlowId, origin: Origin, expecting: Expecting = {}) {
+        const { revision } = yield* transact(flow, space, flowId, { _tag: "ArchiveFlow", flowId }, { origin, ...expecting }).pipe(
           Effect.catchTag(["FlowDraftChanged", "TooManyFlowVersions"], Effect.die)
         )
+        return { revision }
       })
 
       const get = Effect.fn("Flows.get")(function* (space: SpaceScope, flowId: FlowId, version?: number) {
-        const { state } = yield* read(flow, space, flowId)
+        const { state, revision } = yield* read(flow, space, flowId)
         if (state.draft === null) return yield* new FlowNotFound({ flowId })
         const found = version === undefined ? state.draft : state.versions[version - 1]
         if (found === undefined) return yield* new FlowNotPublished({ flowId, version: version ?? null })
@@ -194,7 +213,8 @@ export class Flows extends Context.Service<
           contentHash: found.contentHash,
           version: version ?? null,
           versions: state.versions.length,
-          archived: state.archived
+          archived: state.archived,
+          revision
         }
       })
 

@@ -21,7 +21,10 @@ export const digest26 = (text: string): string => {
   return digits
 }
 
-/** `key` is the vendor's delivery id, or the content's hash; the source (an endpoint) keeps those of two apps apart. */
+/**
+ * `key` is the vendor's delivery id, or the content's hash; the source keeps those of two apps and of two tenants apart: run ids and
+ * the idempotency keys that vendors see follow from it.
+ */
 export const deliveryIdOf = (source: string, key: string): DeliveryId => digest26(`delivery\n${source}\n${key}`) as DeliveryId
 
 /** The id of the delivery's n-th window: the first has no suffix. */

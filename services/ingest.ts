@@ -206,7 +206,7 @@ export class Ingest extends Context.Service<
           bodyBytes: whole ? bodyText(call, body) : Buffer.from(JSON.stringify(located.element)),
           dedupe: {
             by: dedupe.by === "vendor-id" ? "vendor-id" : "content",
-            id: deliveryIdOf(endpoint.endpointId, `${dedupe.by}\n${key}`),
+            id: deliveryIdOf(sourceOf(endpoint, scope), `${dedupe.by}\n${key}`),
             windowMillis
           },
           verified: "signature",
@@ -291,6 +291,17 @@ export class Ingest extends Context.Service<
         })
       }
 
+      /** Made once per endpoint and version of its connector. */
+      const receivers = new WeakMap<ActiveEndpoint, { readonly webhook: CompiledWebhook; readonly receive: Reception["receive"] }>()
+      const receiver = (endpoint: ActiveEndpoint, webhook: CompiledWebhook): Reception["receive"] => {
+        const known = receivers.get(endpoint)
+        if (known?.webhook === webhook) return known.receive
+        const received = receive(endpoint, webhook)
+        const made: Reception["receive"] = (call) => Effect.catch(received(call), () => Effect.succeed(unavailable))
+        receivers.set(endpoint, { webhook, receive: made })
+        return made
+      }
+
       const at = Effect.fnUntraced(function* (endpointId: string) {
         const endpoint = yield* endpoints.find(endpointId)
         if (endpoint === undefined) return null
@@ -302,11 +313,7 @@ export class Ingest extends Context.Service<
         const { webhook } = connector.success
         if (webhook === undefined) return null
         const chain = yield* settings.chain(endpoint.scope, { connectorId: endpoint.connectorId })
-        const received = receive(endpoint, webhook)
-        return {
-          bodyBytesMax: resolve("ingest.bodyBytesMax", chain),
-          receive: (call) => Effect.catch(received(call), () => Effect.succeed(unavailable))
-        } satisfies Reception
+        return { bodyBytesMax: resolve("ingest.bodyBytesMax", chain), receive: receiver(endpoint, webhook) } satisfies Reception
       })
 
       return Ingest.of({ at, take, figures: () => figures })
@@ -315,6 +322,10 @@ export class Ingest extends Context.Service<
 }
 
 export { unavailable, unknownEndpoint }
+
+/** An endpoint's id names its tenant; behind a shared one, two tenants may have the same delivery id, and keep apart all the same. */
+const sourceOf = ({ endpointId, scope: { level } }: ActiveEndpoint, { key }: TenantScope): string =>
+  level === "tenant" ? endpointId : `${endpointId}:${key}`
 
 /** The event's JSON text: the call's own bytes when they are JSON already, as signed. */
 const bodyText = (call: WebhookCall, body: unknown): Uint8Array =>

@@ -59,6 +59,11 @@ export class Quotas extends Context.Service<
       consumers: ReadonlyArray<string>
     ) => Effect.Effect<ReadonlyArray<QuotaDecision>, TransactError>
     /**
+     * How many units can still be granted before the first is refused or postponed; infinite where none ever is. Who takes far fewer
+     * than these need not wait for the decision.
+     */
+    readonly headroom: (scope: TenantScope, dimension: CountedDimension) => Effect.Effect<number, TransactError>
+    /**
      * Whether a new unit would surely be refused: the cached answer for ingest's 429 (R9). It never refuses what `reserve` would
      * grant, but may let pass what `reserve` then refuses. Null: go on.
      */
@@ -120,6 +125,14 @@ export class Quotas extends Context.Service<
           return quotaDecisions(consumers, events)
         })
 
+        const headroom = Effect.fnUntraced(function* (scope: TenantScope, dimension: CountedDimension) {
+          const { mode, limit } = yield* policy(scope, dimension)
+          if (limit === null || mode === "warn" || mode === "overage") return Number.POSITIVE_INFINITY
+          const { id } = quotaWindowAt(dimension, yield* Clock.currentTimeMillis)
+          const { state } = yield* read(quota, scope, quotaStreamId(dimension, id))
+          return Math.max(0, limit - state.total)
+        })
+
         const exhausted = Effect.fnUntraced(function* (scope: TenantScope, dimension: CountedDimension) {
           const flag = full.get(`${scope.key}/${dimension}`)
           if (flag === undefined) return null
@@ -148,7 +161,7 @@ export class Quotas extends Context.Service<
           return { entries, next: stored.length < ledgerEventsMax ? null : from + stored.length }
         })
 
-        return Quotas.of({ policy, reserve, exhausted, standing, ledger })
+        return Quotas.of({ policy, reserve, headroom, exhausted, standing, ledger })
       })
     )
   static readonly layer = Quotas.layerWith(builtInPlans)

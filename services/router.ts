@@ -1,5 +1,5 @@
 /** The router: decides which flows want an event, takes its unit of the quota, and starts the runs. */
-import { Cause, Context, Deferred, Effect, Layer, Result } from "effect"
+import { Cause, Context, Deferred, Effect, Fiber, Layer, Result } from "effect"
 import { contentRef } from "#domain/content.ts"
 import { type Delivery, type DeliveryCommand, delivery, type PassedFlow, type RoutedRun } from "#domain/delivery.ts"
 import type { Enablement } from "#domain/enablement.ts"
@@ -32,6 +32,9 @@ type RouteError = TransactError | RunRejection
 
 /** Events just received, kept until they are routed so that nobody has to open their content; beyond it they are opened. */
 const primedMax = 4_096
+/** Nearer to the limit than this, every unit is decided before anything is done for it (R31). */
+const carefulUnits = 1_024
+const granted: QuotaDecision = { _tag: "Granted" }
 const actor = systemActor("router")
 
 /** What became of matching one event against the tenant's flows. */
@@ -141,7 +144,8 @@ export class Router extends Context.Service<
         wanted: ReadonlyArray<CompiledFlow>,
         enabled: Enablement,
         connectionId: ConnectionId | undefined,
-        launch: Launch
+        launch: Launch,
+        reserved: Effect.Effect<unknown, RouteError>
       ) {
         const runs: Array<RoutedRun> = []
         const records: Array<Effect.Effect<void, RouteError>> = []
@@ -158,6 +162,7 @@ export class Router extends Context.Service<
             purpose: "route",
             bindings: enabled.flows[flow.flowId]?.bindings ?? {},
             connectionId,
+            reserved,
             onRecord: () => Deferred.doneUnsafe(onRecord, Effect.void)
           })
           // A run that fails before it is on record keeps the delivery open.
@@ -167,7 +172,13 @@ export class Router extends Context.Service<
         return { runs, recorded: records }
       })
 
-      const routeOne = Effect.fnUntraced(function* (scope: TenantScope, item: RoutingItem, enabled: Enablement, launch: Launch) {
+      const routeOne = Effect.fnUntraced(function* (
+        scope: TenantScope,
+        item: RoutingItem,
+        enabled: Enablement,
+        launch: Launch,
+        reserved: Effect.Effect<unknown, RouteError>
+      ) {
         const { state } = yield* read(delivery, scope, item.id)
         if (state.received === null) return
         const trigger = yield* Effect.result(triggerFor(scope, item))
@@ -184,9 +195,11 @@ export class Router extends Context.Service<
           matched.flows,
           enabled,
           connectionId,
-          launch
+          launch,
+          reserved
         )
         for (const record of recorded) yield* record
+        yield* reserved
         figures.routed++
         if (runs.length === 0) figures.unwanted++
         yield* close(scope, item, { _tag: "RouteEvent", runs, passed: matched.passed })
@@ -201,8 +214,15 @@ export class Router extends Context.Service<
             )
           : Effect.succeed(true)
 
-      const decided = (scope: TenantScope, item: RoutingItem, decision: QuotaDecision, enabled: Enablement, launch: Launch) => {
-        if (decision._tag === "Granted") return routeOne(scope, item, enabled, launch)
+      const decided = (
+        scope: TenantScope,
+        item: RoutingItem,
+        decision: QuotaDecision,
+        enabled: Enablement,
+        launch: Launch,
+        reserved: Effect.Effect<unknown, RouteError>
+      ) => {
+        if (decision._tag === "Granted") return routeOne(scope, item, enabled, launch, reserved)
         if (decision._tag === "Refused") {
           figures.refused++
           return close(scope, item, { _tag: "RefuseEvent", limit: decision.limit })
@@ -215,16 +235,25 @@ export class Router extends Context.Service<
         const still = yield* Effect.forEach(items, (item) => noteRecovery(scope, item), { concurrency: "unbounded" })
         const open = items.filter((_, index) => still[index])
         if (open.length === 0) return
-        const decisions = yield* quotas.reserve(
+        const reserving = quotas.reserve(
           scope,
           "events",
           open.map(({ id }) => id)
         )
         const enabled = yield* enablements.enabled(scope)
-        yield* Effect.forEach(open, (item, index) => decided(scope, item, decisions[index]!, enabled, launch), {
-          concurrency: "unbounded",
-          discard: true
-        })
+        const each = (decide: (index: number) => QuotaDecision, reserved: Effect.Effect<unknown, RouteError>) =>
+          Effect.forEach(open, (item, index) => decided(scope, item, decide(index), enabled, launch, reserved), {
+            concurrency: "unbounded",
+            discard: true
+          })
+        if ((yield* quotas.headroom(scope, "events")) < open.length + carefulUnits) {
+          const decisions = yield* reserving
+          return yield* each((index) => decisions[index]!, Effect.void)
+        }
+        // Far from the limit nobody waits for the decision: it is on its way to the disk ahead of the runs, and each run waits for
+        // it before it calls out.
+        const reserved = yield* Effect.forkChild(reserving, { startImmediately: true })
+        yield* each(() => granted, Fiber.join(reserved))
       })
 
       const route = Effect.fnUntraced(function* (scope: TenantScope, items: ReadonlyArray<RoutingItem>, launch: Launch) {

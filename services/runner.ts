@@ -32,6 +32,8 @@ export interface RunStart {
   readonly connectionId: ConnectionId | undefined
   /** Connections that the tenant's enablement binds. */
   readonly bindings: Bindings
+  /** The event's unit of the quota is on its way to the disk: waited for before the first call. */
+  readonly reserved: Effect.Effect<unknown, TransactError | RunRejection>
   /** Called once the run is on record, by us or by somebody else before. */
   readonly onRecord: () => void
 }
@@ -61,6 +63,7 @@ interface Drive {
   contents: Array<NewContent>
   presumeAbsent: boolean
   onRecord: (() => void) | undefined
+  reserved: Effect.Effect<unknown, TransactError | RunRejection>
 }
 
 const actor = systemActor("runner")
@@ -249,7 +252,8 @@ export class Runner extends Context.Service<
       /** Pure steps at once, calls all together; every intent is durable before its call, every outcome soon after. */
       const advance = Effect.fnUntraced(function* (drive: Drive) {
         let outcomes: Queue.Queue<readonly [Attempt, StepOutcome]> | undefined
-        let inFlight = 0
+        /** Steps whose calls are out: of a safe one, nothing else says so. */
+        const inFlight = new Set<number>()
         for (;;) {
           const attempts: Array<Attempt> = []
           let again = false
@@ -257,6 +261,7 @@ export class Runner extends Context.Service<
             const now = yield* Clock.currentTimeMillis
             const stop = standing(drive.flow.graph, drive.state)._tag === "Failed"
             for (const index of stop ? [] : readySteps(drive.flow.graph, drive.state, now)) {
+              if (inFlight.has(index)) continue
               if (drive.flow.document.steps[index]!.kind === "transform") {
                 yield* transform(drive, index)
                 again = true
@@ -268,20 +273,21 @@ export class Runner extends Context.Service<
             }
           }
           if (attempts.length === 0 && again) continue
-          if (attempts.length === 0 && inFlight === 0) return
+          if (attempts.length === 0 && inFlight.size === 0) return
           yield* flush(drive)
-          if (attempts.length === 1 && inFlight === 0) {
+          yield* drive.reserved
+          if (attempts.length === 1 && inFlight.size === 0) {
             yield* record(drive, attempts[0]!, yield* calls.send(attempts[0]!))
             continue
           }
           outcomes ??= yield* Queue.unbounded<readonly [Attempt, StepOutcome]>()
           const arrived = outcomes
           for (const attempt of attempts) {
-            inFlight++
+            inFlight.add(attempt.index)
             yield* Effect.forkChild(Effect.flatMap(calls.send(attempt), (outcome) => Queue.offer(arrived, [attempt, outcome] as const)))
           }
           const [attempt, outcome] = yield* Queue.take(arrived)
-          inFlight--
+          inFlight.delete(attempt.index)
           yield* record(drive, attempt, outcome)
         }
       })
@@ -362,7 +368,8 @@ export class Runner extends Context.Service<
         commands: [],
         contents: [],
         presumeAbsent: false,
-        onRecord: undefined
+        onRecord: undefined,
+        reserved: Effect.void
       })
 
       const begin = Effect.fnUntraced(function* (scope: TenantScope, start: RunStart) {
@@ -370,6 +377,7 @@ export class Runner extends Context.Service<
         const drive = newDrive(scope, start, chain, run.initialState)
         drive.presumeAbsent = true
         drive.onRecord = start.onRecord
+        drive.reserved = start.reserved
         figures.started++
         yield* decide(drive, {
           _tag: "StartRun",

@@ -8,10 +8,10 @@ import { streamName, type TenantScope } from "#domain/scope.ts"
 import { Journal, type StoredEvent } from "./ports/journal.ts"
 import { Payloads } from "./ports/payloads.ts"
 import type { JournalUnavailable } from "./ports/unavailable.ts"
-import { Transact, type TransactError, type Transacted } from "./transact.ts"
+import { type Expecting, type RevisionMismatch, Transact, type TransactError, type Transacted } from "./transact.ts"
 
 type RunChanged = Transacted<Run, RunEvent>
-type ChangeFailure = RunNotFound | RunNotInState | TransactError
+type ChangeFailure = RunNotFound | RunNotInState | RevisionMismatch | TransactError
 
 /** One attempt of a step, with everything that was kept of it. */
 export interface AttemptDetail {
@@ -54,10 +54,11 @@ export class Runs extends Context.Service<
       scope: TenantScope,
       runId: string,
       reason: string | undefined,
-      origin: Origin
+      origin: Origin,
+      expecting?: Expecting
     ) => Effect.Effect<RunChanged, ChangeFailure>
     /** Goes on from the failed steps; what succeeded is kept, and effects are repeated only under their own keys (R12). */
-    readonly retry: (scope: TenantScope, runId: string, origin: Origin) => Effect.Effect<RunChanged, ChangeFailure>
+    readonly retry: (scope: TenantScope, runId: string, origin: Origin, expecting?: Expecting) => Effect.Effect<RunChanged, ChangeFailure>
     /** Says what became of a call whose outcome nobody knows (R13). */
     readonly decide: (
       scope: TenantScope,
@@ -65,7 +66,8 @@ export class Runs extends Context.Service<
       step: StepId,
       decision: "succeeded" | "repeat" | "failed",
       output: unknown,
-      origin: Origin
+      origin: Origin,
+      expecting?: Expecting
     ) => Effect.Effect<RunChanged, ChangeFailure>
     readonly get: (scope: TenantScope, runId: string) => Effect.Effect<Run, RunNotFound | JournalUnavailable | TransactError>
     /** The run's events in order. */
@@ -93,9 +95,10 @@ export class Runs extends Context.Service<
         runId: string,
         command: RunCommand,
         origin: Origin,
+        expecting: Expecting = {},
         contents: ReadonlyArray<{ slot: string; bytes: string }> = []
       ) =>
-        transact(run, scope, runId, command, { origin, contents }).pipe(
+        transact(run, scope, runId, command, { origin, contents, ...expecting }).pipe(
           Effect.catchTag("RunNotFound", () => Effect.fail(new RunNotFound({ runId }))),
           Effect.catchTag("StepNotYours", (error: StepNotYours) => Effect.die(error))
         )
@@ -163,15 +166,15 @@ export class Runs extends Context.Service<
       })
 
       return Runs.of({
-        cancel: (scope, runId, reason, origin) =>
-          change(scope, runId, { _tag: "CancelRun", ...(reason === undefined ? {} : { reason }) }, origin),
-        retry: (scope, runId, origin) => change(scope, runId, { _tag: "RetryRun" }, origin),
-        decide: Effect.fnUntraced(function* (scope, runId, step, decision, output, origin) {
+        cancel: (scope, runId, reason, origin, expecting) =>
+          change(scope, runId, { _tag: "CancelRun", ...(reason === undefined ? {} : { reason }) }, origin, expecting),
+        retry: (scope, runId, origin, expecting) => change(scope, runId, { _tag: "RetryRun" }, origin, expecting),
+        decide: Effect.fnUntraced(function* (scope, runId, step, decision, output, origin, expecting) {
           const { state } = yield* read(run, scope, runId)
           const slot = `${step}.${(state.steps[step]?.attempt ?? 0) + 1}.out`
           const contents = decision === "succeeded" ? [{ slot, bytes: JSON.stringify({ output: output ?? null }) }] : []
           const found = decision === "succeeded" ? { output: contentRef(`run-${runId}`, slot) } : {}
-          return yield* change(scope, runId, { _tag: "DecideStep", step, decision, ...found }, origin, contents)
+          return yield* change(scope, runId, { _tag: "DecideStep", step, decision, ...found }, origin, expecting, contents)
         }),
         get: Effect.fnUntraced(function* (scope, runId) {
           const { state } = yield* read(run, scope, runId as RunId)

@@ -26,7 +26,7 @@ import {
 import { BoundedCache } from "./bounded-cache.ts"
 import { Journal } from "./ports/journal.ts"
 import type { JournalUnavailable } from "./ports/unavailable.ts"
-import { Transact, type TransactError } from "./transact.ts"
+import { type Expecting, type RevisionMismatch, Transact, type TransactError } from "./transact.ts"
 
 /** For which integration (by connector) or flow, within the scope. */
 export interface SettingTarget {
@@ -65,21 +65,25 @@ export class Settings extends Context.Service<
     ) => Effect.Effect<SettingExplained, SettingUnknown | ReadError>
     /** Every key as it holds for the scope. */
     readonly list: (scope: Scope, target?: SettingTarget) => Effect.Effect<ReadonlyArray<SettingExplained>, ReadError>
+    /** Of the scope's own settings, and of those that it inherits from, the nearest first; -1: nothing was ever set there. */
+    readonly revisions: (scope: Scope) => Effect.Effect<ReadonlyArray<number>, ReadError>
     /** Sets it on the scope's own level, or on its integration or flow when the target names one. */
     readonly set: (
       scope: Scope,
       key: string,
       value: Schema.Json,
       target: SettingTarget,
-      origin: Origin
-    ) => Effect.Effect<SettingExplained, SettingRejected | TransactError>
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<SettingExplained, SettingRejected | RevisionMismatch | TransactError>
     /** Takes back what was set on that level: the less specific one holds again. */
     readonly clear: (
       scope: Scope,
       key: string,
       target: SettingTarget,
-      origin: Origin
-    ) => Effect.Effect<SettingExplained, SettingRejected | TransactError>
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<SettingExplained, SettingRejected | RevisionMismatch | TransactError>
   }
 >()("tributary/services/Settings") {
   static readonly layer = Layer.effect(
@@ -145,8 +149,14 @@ export class Settings extends Context.Service<
         return explain(key, at === undefined ? yield* chain(scope, target) : yield* chainWith(scope, target, past))
       })
 
-      const change = Effect.fnUntraced(function* (scope: Scope, command: SettingsCommand, target: SettingTarget, origin: Origin) {
-        const done = yield* transact(settings, scope, "self", command, { origin })
+      const change = Effect.fnUntraced(function* (
+        scope: Scope,
+        command: SettingsCommand,
+        target: SettingTarget,
+        origin: Origin,
+        expecting: Expecting = {}
+      ) {
+        const done = yield* transact(settings, scope, "self", command, { origin, ...expecting })
         keep(scope, done)
         return explain(command.key as SettingKey, yield* chain(scope, target))
       })
@@ -156,15 +166,20 @@ export class Settings extends Context.Service<
         resolve: (scope, key, target) => Effect.map(chain(scope, target), (chain) => resolve(key, chain)),
         explain: explainAt,
         list: (scope, target) => Effect.map(chain(scope, target), (chain) => settingKeys.map((key) => explain(key, chain))),
-        set: Effect.fn("Settings.set")(function* (scope, key, value, target, origin) {
+        revisions: (scope) => {
+          const space = scope.level === "platform" ? [] : [spaceScope(scope.space)]
+          const scopes: ReadonlyArray<Scope> = [...(scope.level === "tenant" ? [scope] : []), ...space, platformScope]
+          return Effect.forEach(scopes, (each) => Effect.map(read(settings, each, "self"), ({ revision }) => revision))
+        },
+        set: Effect.fn("Settings.set")(function* (scope, key, value, target, origin, expecting) {
           const at = yield* Clock.currentTimeMillis
           const fields = { ...levelOf(scope, target), key, by: actorName(origin.actor), at }
-          return yield* change(scope, { _tag: "SetSetting", ...fields, value }, target, origin)
+          return yield* change(scope, { _tag: "SetSetting", ...fields, value }, target, origin, expecting)
         }),
-        clear: Effect.fn("Settings.clear")(function* (scope, key, target, origin) {
+        clear: Effect.fn("Settings.clear")(function* (scope, key, target, origin, expecting) {
           const at = yield* Clock.currentTimeMillis
           const fields = { ...levelOf(scope, target), key, by: actorName(origin.actor), at }
-          return yield* change(scope, { _tag: "ClearSetting", ...fields }, target, origin)
+          return yield* change(scope, { _tag: "ClearSetting", ...fields }, target, origin, expecting)
         })
       })
     })

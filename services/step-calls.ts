@@ -118,7 +118,8 @@ export class StepCalls extends Context.Service<
       }
 
       const choiceFor = (context: CallContext, definition: ActionStep): ConnectionChoice => {
-        const binding = context.bindings[definition.connection ?? definition.connector]
+        const name = definition.connection ?? definition.connector
+        const binding = Object.hasOwn(context.bindings, name) ? context.bindings[name] : undefined
         const triggering = context.flow.document.trigger.connector === definition.connector ? context.triggering : undefined
         return { ...(binding === undefined ? {} : { binding }), ...(triggering === undefined ? {} : { triggering }) }
       }

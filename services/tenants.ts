@@ -1,5 +1,5 @@
 /** Tenants: made under the id that the space chose, and found by it. */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, type Result } from "effect"
 import type { TenantKey } from "#domain/ids.ts"
 import { name } from "#domain/name.ts"
 import { builtInPlans, defaultPlan, PlanName, PlanNotFound, type Plans, planOf } from "#domain/plan.ts"
@@ -23,7 +23,7 @@ import { digest26 } from "./identities.ts"
 import { Entropy } from "./ports/entropy.ts"
 import type { VaultUnavailable } from "./ports/unavailable.ts"
 import { type SecretGone, Vault } from "./ports/vault.ts"
-import { CommandIdReused, Transact, type TransactError } from "./transact.ts"
+import { CommandIdReused, type Expecting, type RevisionMismatch, Transact, type TransactError } from "./transact.ts"
 
 export interface NewTenant {
   readonly id: ExternalTenantId
@@ -47,12 +47,24 @@ export interface TenantDetails {
 export type ListedTenant = TenantDetails & Omit<TenantView, "externalId">
 type Sealed = Omit<TenantDetails, "id"> & { readonly externalId: string }
 type Failure = TransactError | VaultUnavailable
-type ChangeFailure = TenantNotFound | TenantErased | Failure
+type ChangeFailure = TenantNotFound | TenantErased | RevisionMismatch | Failure
+
+/** What of a tenant is to be otherwise. */
+export interface TenantChange {
+  readonly displayName?: DisplayName | undefined
+  readonly plan?: string | undefined
+}
 
 /** Ids whose tenant is remembered; a claimed id leads to the same tenant for ever. */
 const knownIdsMax = 100_000
 /** A page's tenants are opened so many at a time. */
 const openConcurrency = 16
+/** So many tenants of one request are made at the same time: they share the journal's commits. */
+const createConcurrency = 64
+
+/** Each tenant of one request is remembered by an id of its own. */
+const partOf = (origin: Origin, index: number): Origin =>
+  origin.commandId === undefined ? origin : { ...origin, commandId: `${origin.commandId}.${index}` }
 
 export class Tenants extends Context.Service<
   Tenants,
@@ -66,28 +78,41 @@ export class Tenants extends Context.Service<
       tenant: NewTenant,
       origin: Origin
     ) => Effect.Effect<TenantScope, TenantRejected | PlanNotFound | Failure>
+    /** Several at a time, each with an outcome of its own, in the order given; one request under one Idempotency-Key. */
+    readonly createAll: (
+      space: SpaceScope,
+      tenants: ReadonlyArray<NewTenant>,
+      origin: Origin
+    ) => Effect.Effect<ReadonlyArray<Result.Result<TenantScope, TenantRejected | PlanNotFound | Failure>>, Failure>
     /** The scope behind the space's own id. Ids of other spaces are as unknown as any other. */
     readonly find: (space: SpaceScope, id: ExternalTenantId) => Effect.Effect<TenantScope, TenantNotFound | Failure>
-    readonly get: (scope: TenantScope) => Effect.Effect<TenantDetails, TenantNotFound | SecretGone | Failure>
+    readonly get: (
+      scope: TenantScope
+    ) => Effect.Effect<TenantDetails & { readonly revision: number }, TenantNotFound | SecretGone | Failure>
     readonly status: (scope: TenantScope) => Effect.Effect<TenantStatus, TenantNotFound | TransactError>
     /** Opens the ids and names of one page of the view. A tenant whose keys are gone is left out. */
     readonly open: (space: SpaceScope, views: ReadonlyArray<TenantView>) => Effect.Effect<ReadonlyArray<ListedTenant>, Failure>
-    readonly rename: (scope: TenantScope, displayName: DisplayName, origin: Origin) => Effect.Effect<void, ChangeFailure>
-    readonly suspend: (scope: TenantScope, origin: Origin) => Effect.Effect<void, ChangeFailure>
-    readonly activate: (scope: TenantScope, origin: Origin) => Effect.Effect<void, ChangeFailure>
-    readonly changePlan: (scope: TenantScope, plan: string, origin: Origin) => Effect.Effect<void, PlanNotFound | ChangeFailure>
+    /** Name and plan at once, or neither. */
+    readonly change: (
+      scope: TenantScope,
+      change: TenantChange,
+      origin: Origin,
+      expecting?: Expecting
+    ) => Effect.Effect<void, PlanNotFound | ChangeFailure>
+    readonly suspend: (scope: TenantScope, origin: Origin, expecting?: Expecting) => Effect.Effect<void, ChangeFailure>
+    readonly activate: (scope: TenantScope, origin: Origin, expecting?: Expecting) => Effect.Effect<void, ChangeFailure>
   }
 >()("tributary/services/Tenants") {
   /** `plans`: those that tenants may be on. */
   static readonly layerWith = (plans: Plans) =>
     Layer.effect(
       Tenants,
-      Effect.suspend(() => make(plans))
+      Effect.suspend(() => service(plans))
     )
   static readonly layer = Tenants.layerWith(builtInPlans)
 }
 
-const make = (plans: Plans) =>
+const service = (plans: Plans) =>
   Effect.gen(function* () {
     const { forget, read, transact } = yield* Transact
     const vault = yield* Vault
@@ -119,9 +144,7 @@ const make = (plans: Plans) =>
       return tenantScope(space.space, target as TenantKey)
     })
 
-    const create = Effect.fn("Tenants.create")(function* (space: SpaceScope, wanted: NewTenant, origin: Origin) {
-      const plan = yield* checkedPlan(wanted.plan ?? defaultPlan)
-      yield* claimCommand(space, origin)
+    const make = Effect.fnUntraced(function* (space: SpaceScope, wanted: NewTenant, plan: PlanName, origin: Origin) {
       const scope = yield* claimId(space, wanted.id, origin)
       const command: TenantCommand = {
         _tag: "CreateTenant",
@@ -136,10 +159,24 @@ const make = (plans: Plans) =>
       return scope
     })
 
-    const stateOf = Effect.fnUntraced(function* (scope: TenantScope) {
-      const { state } = yield* read(tenant, scope, "self")
-      return state ?? (yield* new TenantNotFound())
+    const create = Effect.fn("Tenants.create")(function* (space: SpaceScope, wanted: NewTenant, origin: Origin) {
+      const plan = yield* checkedPlan(wanted.plan ?? defaultPlan)
+      yield* claimCommand(space, origin)
+      return yield* make(space, wanted, plan, origin)
     })
+
+    const createAll = Effect.fn("Tenants.createAll")(function* (space: SpaceScope, wanted: ReadonlyArray<NewTenant>, origin: Origin) {
+      yield* claimCommand(space, origin)
+      const one = (tenant: NewTenant, index: number) =>
+        Effect.flatMap(checkedPlan(tenant.plan ?? defaultPlan), (plan) => make(space, tenant, plan, partOf(origin, index)))
+      return yield* Effect.forEach(wanted, (tenant, index) => Effect.result(one(tenant, index)), { concurrency: createConcurrency })
+    })
+
+    const found = Effect.fnUntraced(function* (scope: TenantScope) {
+      const { state, revision } = yield* read(tenant, scope, "self")
+      return state === null ? yield* new TenantNotFound() : { state, revision }
+    })
+    const stateOf = (scope: TenantScope) => Effect.map(found(scope), ({ state }) => state)
 
     const find = Effect.fnUntraced(function* (space: SpaceScope, id: ExternalTenantId) {
       const cached = known.get(`${space.key}/${id}`)
@@ -166,15 +203,31 @@ const make = (plans: Plans) =>
       }
     })
 
-    const change = Effect.fnUntraced(function* (scope: TenantScope, command: TenantCommand, origin: Origin) {
-      yield* transact(tenant, scope, "self", command, { origin }).pipe(Effect.catchTag("TenantExists", Effect.die))
+    const decide = Effect.fnUntraced(function* (
+      scope: TenantScope,
+      commands: ReadonlyArray<TenantCommand>,
+      origin: Origin,
+      expecting: Expecting = {}
+    ) {
+      yield* transact(tenant, scope, "self", commands, { origin, ...expecting }).pipe(Effect.catchTag("TenantExists", Effect.die))
+    })
+
+    /** Sealing the same name gives another text each time: one that is the same is no change. */
+    const renaming = Effect.fnUntraced(function* (scope: TenantScope, displayName: DisplayName) {
+      const current = yield* opened(scope, { ...(yield* stateOf(scope)), tenantKey: scope.key }).pipe(
+        Effect.catchTag("SecretGone", () => Effect.succeed(undefined))
+      )
+      if (current?.displayName === displayName) return []
+      return [{ _tag: "RenameTenant" as const, displayName: yield* vault.sealField(scope, "displayName", displayName) }]
     })
 
     return Tenants.of({
       create,
+      createAll,
       find,
       get: Effect.fn("Tenants.get")(function* (scope) {
-        return yield* opened(scope, { ...(yield* stateOf(scope)), tenantKey: scope.key })
+        const { state, revision } = yield* found(scope)
+        return { ...(yield* opened(scope, { ...state, tenantKey: scope.key })), revision }
       }),
       status: (scope) => Effect.map(stateOf(scope), ({ status }) => status),
       open: Effect.fn("Tenants.open")(function* (space, views) {
@@ -189,18 +242,12 @@ const make = (plans: Plans) =>
         )
         return rows.flat()
       }),
-      rename: Effect.fn("Tenants.rename")(function* (scope, displayName, origin) {
-        const current = yield* opened(scope, { ...(yield* stateOf(scope)), tenantKey: scope.key }).pipe(
-          Effect.catchTag("SecretGone", () => Effect.succeed(undefined))
-        )
-        if (current?.displayName === displayName) return
-        const sealed = yield* vault.sealField(scope, "displayName", displayName)
-        yield* change(scope, { _tag: "RenameTenant", displayName: sealed }, origin)
+      change: Effect.fn("Tenants.change")(function* (scope, { displayName, plan }, origin, expecting) {
+        const planning = plan === undefined ? [] : [{ _tag: "ChangeTenantPlan" as const, plan: yield* checkedPlan(plan) }]
+        const commands = [...planning, ...(displayName === undefined ? [] : yield* renaming(scope, displayName))]
+        yield* decide(scope, commands, origin, expecting)
       }),
-      suspend: Effect.fn("Tenants.suspend")((scope, origin) => change(scope, { _tag: "SuspendTenant" }, origin)),
-      activate: Effect.fn("Tenants.activate")((scope, origin) => change(scope, { _tag: "ActivateTenant" }, origin)),
-      changePlan: Effect.fn("Tenants.changePlan")(function* (scope, plan, origin) {
-        yield* change(scope, { _tag: "ChangeTenantPlan", plan: yield* checkedPlan(plan) }, origin)
-      })
+      suspend: Effect.fn("Tenants.suspend")((scope, origin, expecting) => decide(scope, [{ _tag: "SuspendTenant" }], origin, expecting)),
+      activate: Effect.fn("Tenants.activate")((scope, origin, expecting) => decide(scope, [{ _tag: "ActivateTenant" }], origin, expecting))
     })
   })

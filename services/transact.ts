@@ -48,7 +48,7 @@ export interface Expecting {
   readonly ifRevision?: number | undefined
 }
 
-export interface TransactOptions<State> extends Expecting {
+export interface TransactOptions<State = never> extends Expecting {
   /** Which revision is meant where a stream holds several things; the stream's when left out. Asked only when one is expected. */
   readonly revisionOf?: (state: State) => number
   readonly origin: Origin
@@ -75,7 +75,7 @@ export interface ReadState<State> {
 }
 /** Only who names a revision can miss it. */
 type MismatchOf<Options> = "ifRevision" extends keyof Options ? RevisionMismatch : never
-export type WorkListener = (scope: Scope, stream: StreamName, dueAt: number) => void
+export type WorkListener = (scope: Scope, stream: StreamName, dueAt: number, origin: Origin) => void
 
 // biome-ignore lint/suspicious/noExplicitAny: a cache holds the states of all aggregates.
 type Any = any
@@ -112,7 +112,7 @@ export class Transact extends Context.Service<
   Transact,
   {
     /** Decides one command, or several on each other's results in one append. */
-    readonly transact: <State, Command, Event extends { readonly _tag: string }, Rejection, Options extends TransactOptions>(
+    readonly transact: <State, Command, Event extends { readonly _tag: string }, Rejection, Options extends TransactOptions<State>>(
       aggregate: Aggregate<State, Command, Event, Rejection>,
       scope: Scope,
       id: string,
@@ -245,8 +245,10 @@ export class Transact extends Context.Service<
           return seen === (commandHash ?? "")
             ? Effect.succeed(done(actor, [], true))
             : Effect.fail(new CommandIdReused({ commandId: commandId! }))
-        if (options.ifRevision !== undefined && options.ifRevision !== actor.revision)
-          return Effect.fail(new RevisionMismatch({ expected: options.ifRevision, revision: actor.revision }))
+        if (options.ifRevision !== undefined) {
+          const revision = options.revisionOf?.(actor.state as never) ?? actor.revision
+          if (revision !== options.ifRevision) return Effect.fail(new RevisionMismatch({ expected: options.ifRevision, revision }))
+        }
         const decided = decideAll(aggregate, job.commands, actor.state)
         if (Result.isFailure(decided)) {
           // It was presumed absent, and nobody has looked yet.
@@ -287,7 +289,7 @@ export class Transact extends Context.Service<
         actor.position = outcome.position
         actor.eventsSinceSnapshot += events.length
         rememberCommand(actor, job.options.origin)
-        if (due !== null && due !== dueBefore) for (const listener of listeners) listener(job.scope, job.stream, due)
+        if (due !== null && due !== dueBefore) for (const listener of listeners) listener(job.scope, job.stream, due, job.options.origin)
         const transacted = done(actor, events, false)
         return actor.eventsSinceSnapshot < limits.eventsPerSnapshot
           ? Effect.succeed(transacted)

@@ -8,12 +8,12 @@ import { Bus, type Ticket } from "./ports/bus.ts"
 import { OpenWork, type WorkItem } from "./ports/open-work.ts"
 import { Router } from "./router.ts"
 import { Runner } from "./runner.ts"
+import { Settings } from "./settings.ts"
 import { Transact } from "./transact.ts"
 
 export const limits = {
-  /** Runs and routings in hand at the same time, in this process and for one tenant. */
+  /** Runs and routings in hand at the same time in this process; a tenant's own share is the setting `runs.inFlightMax`. */
   inFlight: 8_192,
-  inFlightPerTenant: 4_096,
   /** Deliveries routed together, and items taken from one tenant before the next has its turn. */
   quantum: 64,
   /** Items kept in memory; beyond it they wait in the index. */
@@ -46,11 +46,17 @@ interface Tenant {
   /** Runs, and integrations whose waiting runs are to be told. */
   readonly others: Array<Item>
   inFlight: number
+  /** `runs.inFlightMax` as it held at the last routing. */
+  inFlightMax: number
   routing: boolean
   /** In the ring of those that have their turn. */
   queued: boolean
 }
 type Hold = "ready" | "active" | "again"
+/** Until the setting was looked up. */
+const firstInFlightMax = limits.quantum
+/** The actors that change a stream while we have it in hand. */
+const ours = new Set(["router", "runner"])
 /** Streams whose open work is ours. */
 const kinds = new Set(["delivery", "run", "integration"])
 
@@ -87,6 +93,7 @@ export class Worker extends Context.Service<
       const router = yield* Router
       const runner = yield* Runner
       const parkedRuns = yield* ParkedRuns
+      const settings = yield* Settings
       const fibers = yield* FiberSet.make<void, never>()
       const fork = yield* FiberSet.runtime(fibers)<never>()
       const context = yield* Effect.context<never>()
@@ -111,12 +118,20 @@ export class Worker extends Context.Service<
       const tenantOf = (scope: SpaceScope | TenantScope): Tenant => {
         const known = tenants.get(scope.key)
         if (known !== undefined) return known
-        const tenant: Tenant = { scope, deliveries: [], others: [], inFlight: 0, routing: false, queued: false }
+        const tenant: Tenant = {
+          scope,
+          deliveries: [],
+          others: [],
+          inFlight: 0,
+          inFlightMax: firstInFlightMax,
+          routing: false,
+          queued: false
+        }
         tenants.set(scope.key, tenant)
         return tenant
       }
       const hasWork = (tenant: Tenant) =>
-        tenant.inFlight < limits.inFlightPerTenant && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
+        tenant.inFlight < tenant.inFlightMax && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
 
       const admit = (now: number) => {
         let free = limits.readyBeforeIntake - ready
@@ -225,7 +240,7 @@ export class Worker extends Context.Service<
       }
 
       const take = (tenant: Tenant, from: Array<Item>): Array<Item> => {
-        const room = Math.min(limits.quantum, limits.inFlightPerTenant - tenant.inFlight, limits.inFlight - inFlight)
+        const room = Math.min(limits.quantum, tenant.inFlightMax - tenant.inFlight, limits.inFlight - inFlight)
         const items = from.splice(0, Math.max(1, room))
         ready -= items.length
         if (intake.length > 0) admit(0)
@@ -260,13 +275,18 @@ export class Worker extends Context.Service<
         return true
       }
 
+      const lookUpLimit = (tenant: Tenant) =>
+        Effect.map(settings.resolve(tenant.scope, "runs.inFlightMax"), (max) => {
+          tenant.inFlightMax = max
+        })
+
       /** Routes a batch of one tenant; the runs that it leads to are taken in hand before the deliveries are let go. */
       const startRouting = (tenant: Tenant, items: ReadonlyArray<Item>) => {
         const launch = launcher(tenant)
         tenant.routing = true
         hold(tenant, items.length)
         fork(
-          Effect.onExit(router.route(tenant.scope as TenantScope, items, launch), (exit) =>
+          Effect.onExit(Effect.andThen(lookUpLimit(tenant), router.route(tenant.scope as TenantScope, items, launch)), (exit) =>
             Effect.sync(() => {
               tenant.routing = false
               hold(tenant, -items.length)
@@ -294,14 +314,16 @@ export class Worker extends Context.Service<
           if (tenant === undefined) return
           tenant.queued = false
           if (tenant.others.length > 0) for (const item of take(tenant, tenant.others)) startRun(tenant, item, workOn(tenant.scope, item))
-          if (tenant.deliveries.length > 0 && !tenant.routing && tenant.inFlight < limits.inFlightPerTenant)
+          if (tenant.deliveries.length > 0 && !tenant.routing && tenant.inFlight < tenant.inFlightMax)
             startRouting(tenant, take(tenant, tenant.deliveries))
           settle(tenant)
         }
       }
 
-      transact.onWork((scope, stream, dueAt) => {
+      transact.onWork((scope, stream, dueAt, { actor }) => {
         if (scope.level === "platform") return
+        // Whoever has it in hand goes on with it anyway; only a time that it waits for, or what others change meanwhile, is news.
+        if (dueAt === 0 && holds.get(stream) === "active" && actor.kind === "system" && ours.has(actor.id)) return
         const now = clock.currentTimeMillisUnsafe()
         if (dueAt <= now) offer(scope, stream, false)
         else if (dueAt <= now + limits.horizonMillis) offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)

@@ -36,7 +36,8 @@ describe("tenants", () => {
             plan: "growth" as never,
             region: "us",
             tier: "shared",
-            status: "active"
+            status: "active",
+            revision: 0
           })
         }
       })
@@ -108,15 +109,18 @@ describe("tenants", () => {
       Effect.gen(function* () {
         const tenants = yield* Tenants
         const scope = yield* tenants.create(space, { id: id("changing") }, origin)
-        yield* tenants.rename(scope, "Changed" as DisplayName, origin)
-        yield* tenants.changePlan(scope, "enterprise", origin)
+        yield* tenants.change(scope, { displayName: "Changed" as DisplayName, plan: "enterprise" }, origin)
         yield* tenants.suspend(scope, origin)
         assert.strictEqual(yield* tenants.status(scope), "suspended")
         const { displayName, plan } = yield* tenants.get(scope)
         assert.deepStrictEqual({ displayName, plan: String(plan) }, { displayName: "Changed", plan: "enterprise" })
         yield* tenants.activate(scope, origin)
+        assert.strictEqual((yield* tenants.get(scope)).revision, 4)
         assert.strictEqual(yield* tenants.status(scope), "active")
-        assert.strictEqual(yield* rejected(tenants.changePlan(scope, "gold", origin)), "PlanNotFound")
+        assert.strictEqual(
+          yield* rejected(tenants.change(scope, { displayName: "Golden" as DisplayName, plan: "gold" }, origin)),
+          "PlanNotFound"
+        )
         assert.strictEqual(yield* rejected(tenants.create(space, { id: id("golden"), plan: "gold" }, origin)), "PlanNotFound")
       })
     ))
