@@ -27,8 +27,8 @@ export interface Actor {
 }
 
 export const limits = {
-  /** Streams kept in memory when nobody works on them. */
-  cachedStreams: 16_384,
+  /** Streams kept in memory when nobody works on them: about half a kilobyte each, five for a tenant. */
+  cachedStreams: 65_536,
   /** Commands of one tenant that may wait at the same time. */
   mailboxPerTenant: 20_000,
   /** Command ids remembered per stream. */

@@ -2,10 +2,13 @@
 import { Clock, Context, DateTime, Effect, Layer, Result } from "effect"
 import { contentRef } from "#domain/content.ts"
 import { type DedupeWindowOver, type DeliveryCommand, type DeliveryNotFound, delivery } from "#domain/delivery.ts"
+import { enablement, enablementId } from "#domain/enablement.ts"
 import type { ConnectionId, ConnectorId, DeliveryId, EndpointId } from "#domain/ids.ts"
+import { quota, quotaStreamId, quotaWindowAt } from "#domain/quota.ts"
 import type { Actor } from "#domain/recorded.ts"
 import { spaceOf, streamName, type TenantScope } from "#domain/scope.ts"
-import { resolve } from "#domain/settings.ts"
+import { resolve, settings as settingsOf } from "#domain/settings.ts"
+import { tenant } from "#domain/tenant.ts"
 import { Accounts } from "./accounts.ts"
 import type { CompiledWebhook } from "./compiled-connector.ts"
 import { Connectors } from "./connectors.ts"
@@ -110,7 +113,7 @@ export class Ingest extends Context.Service<
   static readonly layer = Layer.effect(
     Ingest,
     Effect.gen(function* () {
-      const { transact } = yield* Transact
+      const { peek, read, transact } = yield* Transact
       const accounts = yield* Accounts
       const connectors = yield* Connectors
       const endpoints = yield* Endpoints
@@ -302,9 +305,26 @@ export class Ingest extends Context.Service<
         return made
       }
 
+      /** What ingest, router and runner are about to ask of a tenant that is not in memory, in one request instead of five. */
+      const warm = (scope: TenantScope) =>
+        Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          Effect.all(
+            [
+              read(settingsOf, scope, "self"),
+              read(tenant, scope, "self"),
+              read(enablement, scope, enablementId),
+              read(quota, scope, quotaStreamId("events", quotaWindowAt("events", now).id))
+            ],
+            { concurrency: "unbounded", discard: true }
+          )
+        ).pipe(Effect.ignore)
+
       const at = Effect.fnUntraced(function* (endpointId: string) {
         const endpoint = yield* endpoints.find(endpointId)
         if (endpoint === undefined) return null
+        const { scope } = endpoint
+        if (scope.level === "tenant" && peek(enablement, scope, enablementId) === undefined)
+          yield* Effect.forkChild(warm(scope), { startImmediately: true })
         const connector = yield* Effect.result(connectors.compiled(spaceOf(endpoint.scope), endpoint.connectorId))
         if (Result.isFailure(connector)) {
           if (connector.failure._tag === "ConnectorNotFound") return null
