@@ -1,8 +1,9 @@
-/** `node bench/profile.ts ingest|runs [seconds]`: where the platform's threads spend their time under that row's load. Not a part of the bench. */
+/** `node bench/profile.ts ingest|runs|tenants [seconds]`: where the platform's threads spend their time under that row's load. Not a part of the bench. */
 import { readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { addTenant, idleFlow, prepareSpace, runningFlow, startPlatform } from "./platform.ts"
-import { load, startSink } from "./raw.ts"
+import { load, loadMany, startSink } from "./raw.ts"
+import { installation, startOn } from "./rows/tenants.ts"
 import { newFolder } from "./scratch.ts"
 
 const root = join(import.meta.dirname, "..")
@@ -10,6 +11,8 @@ const linesShown = 30
 const sampleMicros = 250
 /** Before CPU is counted by thread; the profiles cover it. */
 const warmSeconds = 4
+/** More than are called within the warm-up: most calls meet a tenant that is not in memory. */
+const tenantsCount = 50_000
 
 interface ProfileNode {
   readonly id: number
@@ -30,6 +33,8 @@ const placeOf = ({ callFrame: { functionName, url, lineNumber } }: ProfileNode):
   return `${functionName || "(anonymous)"}  ${file === "" ? "" : `${file}:${lineNumber + 1}`}`
 }
 
+/** V8's name for a thread that has nothing to do. */
+const idlePlace = "(idle)  "
 const isOurs = (place: string): boolean => / {2}(adapters|domain|infra|projections|services)\//u.test(place)
 
 /** Microseconds by function: alone, with everything that it called, and with what it called outside this repository. */
@@ -46,7 +51,7 @@ const timesOf = ({ nodes, samples, timeDeltas }: Profile) => {
     const within = above.has(place) ? above : new Set(above).add(place)
     const mine = own.get(id) ?? 0
     const owner = isOurs(place) ? place : caller
-    owned.set(owner, (owned.get(owner) ?? 0) + mine)
+    if (place !== idlePlace) owned.set(owner, (owned.get(owner) ?? 0) + mine)
     let sum = mine
     for (const child of node.children ?? []) sum += walk(child, within, owner)
     self.set(place, (self.get(place) ?? 0) + mine)
@@ -94,8 +99,8 @@ const report = (file: string) => {
   const profile = JSON.parse(readFileSync(file, "utf8")) as Profile
   const { self, total, owned } = timesOf(profile)
   const all = [...self.values()].reduce((sum, micros) => sum + micros, 0)
-  const idle = self.get("(idle)  ") ?? 0
-  self.delete("(idle)  ")
+  const idle = self.get(idlePlace) ?? 0
+  self.delete(idlePlace)
   console.log(
     `\n== ${file.slice(file.lastIndexOf("/") + 1)}: busy ${((1 - idle / all) * 100).toFixed(0)} % of ${(all / 1e6).toFixed(1)} s; shares of the busy time`
   )
@@ -106,18 +111,27 @@ const report = (file: string) => {
 }
 
 const [what = "ingest", seconds = "6"] = process.argv.slice(2)
-const folder = newFolder()
-const profiles = join(folder, "profiles")
-const sink = await startSink()
-const platform = await startPlatform({
-  folder,
-  nodeArguments: ["--cpu-prof", `--cpu-prof-dir=${profiles}`, `--cpu-prof-interval=${sampleMicros}`]
-})
-await prepareSpace(platform)
-const url = await addTenant(platform, { id: "profile", flow: what === "runs" ? runningFlow : idleFlow, sinkUrl: sink.url })
-await load(url, { seconds: warmSeconds, conns: 64 })
+const profiles = join(newFolder(), "profiles")
+const nodeArguments = ["--cpu-prof", `--cpu-prof-dir=${profiles}`, `--cpu-prof-interval=${sampleMicros}`]
+
+/** One tenant, whose orders start runs or do not. */
+const oneTenant = async () => {
+  const sink = await startSink()
+  const platform = await startPlatform({ folder: newFolder(), nodeArguments })
+  await prepareSpace(platform)
+  const url = await addTenant(platform, { id: "profile", flow: what === "runs" ? runningFlow : idleFlow, sinkUrl: sink.url })
+  return { platform, drive: (during: number) => load(url, { seconds: during, conns: 64 }) }
+}
+
+const manyTenants = async () => {
+  const { platform, urlsFile } = await startOn(await installation(tenantsCount), nodeArguments)
+  return { platform, drive: (during: number) => loadMany(urlsFile, { seconds: during, conns: 64 }) }
+}
+
+const { platform, drive } = await (what === "tenants" ? manyTenants() : oneTenant())
+await drive(warmSeconds)
 const before = threadSeconds(platform.child.pid)
-const loaded = await load(url, { seconds: Number(seconds), conns: 64 })
+const loaded = await drive(Number(seconds))
 console.log(
   `${loaded.perSecond.toFixed(0)} acks/s, p99 ${loaded.latency.p99} ms; CPU by thread, in microseconds per acknowledged delivery:`
 )
@@ -126,6 +140,5 @@ for (const [thread, used] of threadSeconds(platform.child.pid)) {
   if (micros >= 1) console.log(`  ${micros.toFixed(0).padStart(5)}  ${thread}`)
 }
 await platform.child.stop()
-await sink.child.stop()
 for (const file of readdirSync(profiles)) report(join(profiles, file))
 process.exit(0)

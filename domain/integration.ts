@@ -19,6 +19,8 @@ export interface ConnectionState {
   readonly generation: number
   /** Sealed JSON of the base URL's variables. */
   readonly variables: string | null
+  /** Counts what happened to this connection, from 0: what happens to others of the integration leaves it alone. */
+  readonly revision: number
 }
 export interface Integration {
   readonly connections: Readonly<Record<ConnectionId, ConnectionState>>
@@ -123,12 +125,18 @@ const without = <Value>(record: Readonly<Record<string, Value>>, key: string): R
 
 const patched = (state: Integration, connectionId: ConnectionId, patch: Partial<ConnectionState>): Integration => {
   const connection = state.connections[connectionId]
-  return connection === undefined ? state : { ...state, connections: { ...state.connections, [connectionId]: { ...connection, ...patch } } }
+  if (connection === undefined) return state
+  const changed = { ...connection, ...patch, revision: connection.revision + 1 }
+  return { ...state, connections: { ...state.connections, [connectionId]: changed } }
 }
+
+/** -1: there is no such connection, or not any more. */
+export const connectionRevision = (state: Integration, connectionId: ConnectionId): number =>
+  connectionOf(state, connectionId)?.revision ?? -1
 
 export const integration: Aggregate<Integration, IntegrationCommand, IntegrationEvent, IntegrationRejection> = {
   kind: "integration",
-  version: 1,
+  version: 2,
   events: eventFamily(IntegrationEvent),
   initialState: { connections: {}, preferred: null, revoked: [], awaited: false },
   workDue: (state) => (state.awaited ? 0 : null),
@@ -178,7 +186,7 @@ export const integration: Aggregate<Integration, IntegrationCommand, Integration
         awaited: true,
         connections: {
           ...state.connections,
-          [connectionId]: { method, status: "active", secrets, generation: 1, variables: variables ?? null }
+          [connectionId]: { method, status: "active", secrets, generation: 1, variables: variables ?? null, revision: 0 }
         }
       }),
       ConnectionSecretsRotated: ({ connectionId, secrets }) => {
@@ -187,7 +195,10 @@ export const integration: Aggregate<Integration, IntegrationCommand, Integration
           ? state
           : patched(state, connectionId, { secrets: merged(known.secrets, secrets), generation: known.generation + 1 })
       },
-      ConnectionMadeDefault: ({ connectionId }) => ({ ...state, preferred: connectionId }),
+      ConnectionMadeDefault: ({ connectionId, previous }) => {
+        const before = previous === undefined ? state : patched(state, previous, {})
+        return { ...patched(before, connectionId, {}), preferred: connectionId }
+      },
       ConnectionBroken: ({ connectionId }) => patched(state, connectionId, { status: "broken" }),
       ConnectionRepaired: ({ connectionId }) => ({ ...patched(state, connectionId, { status: "active" }), awaited: true }),
       WaitingRunsReleased: () => ({ ...state, awaited: false }),

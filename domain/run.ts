@@ -193,7 +193,8 @@ export const pendingStep: StepState = {
   tries: 0,
   openUntil: null
 }
-export const stepOf = (run: Run, step: string): StepState => run.steps[step] ?? pendingStep
+/** Own steps alone: one may be called `constructor`. */
+export const stepOf = ({ steps }: Run, step: string): StepState => (Object.hasOwn(steps, step) ? steps[step]! : pendingStep)
 export const isEnded = (status: RunStatus): boolean =>
   status === "succeeded" || status === "failed" || status === "cancelled" || status === "quarantined"
 

@@ -33,7 +33,8 @@ export const QuotaLimitSetting = Schema.Union([Schema.Natural, Schema.Literals([
 /** Keys end in their unit. A key is never renamed: stored events contain it. */
 export const settingCatalogue = {
   "ingest.bodyBytesMax": setting<number>({
-    schema: whole(1, 16_777_216),
+    // Half of what the journal takes at once: an event that it could never take must not be asked for again and again.
+    schema: whole(1, 4_194_304),
     default: 1_048_576,
     description: "Largest body of a delivery, in bytes. A larger one is answered 413.",
     levels: ["platform", "space", "tenant", "integration"]

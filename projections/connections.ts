@@ -20,14 +20,18 @@ export const ConnectionView = Schema.Struct({
   /** Why it is broken or was revoked. */
   reason: Schema.NullOr(Schema.String),
   secrets: Schema.Array(SecretVersion),
+  /** Counts what happened to this connection, from 0. */
+  revision: Schema.Int,
   /** Epoch milliseconds. */
   connectedAt: Schema.Int,
   changedAt: Schema.Int
 })
 
+const changed = ({ revision }: ConnectionView, at: number) => ({ revision: revision + 1, changedAt: at })
+
 export const connections: Projection<IntegrationEvent, ConnectionView> = {
   name: "connections",
-  version: 1,
+  version: 2,
   events: [
     "ConnectionAuthorized",
     "ConnectionSecretsRotated",
@@ -56,6 +60,7 @@ export const connections: Projection<IntegrationEvent, ConnectionView> = {
         isDefault: false,
         reason: null,
         secrets,
+        revision: 0,
         connectedAt: at,
         changedAt: at
       }),
@@ -63,15 +68,15 @@ export const connections: Projection<IntegrationEvent, ConnectionView> = {
         view && {
           ...view,
           secrets: [...view.secrets.filter(({ field }) => !secrets.some((rotated) => rotated.field === field)), ...secrets],
-          changedAt: at
+          ...changed(view, at)
         },
-      ConnectionMadeDefault: ({ connectionId }) => view && { ...view, isDefault: key === connectionId, changedAt: at },
-      ConnectionBroken: ({ reason }) => view && { ...view, status: "broken" as const, reason, changedAt: at },
-      ConnectionRepaired: () => view && { ...view, status: "active" as const, reason: null, changedAt: at },
+      ConnectionMadeDefault: ({ connectionId }) => view && { ...view, isDefault: key === connectionId, ...changed(view, at) },
+      ConnectionBroken: ({ reason }) => view && { ...view, status: "broken" as const, reason, ...changed(view, at) },
+      ConnectionRepaired: () => view && { ...view, status: "active" as const, reason: null, ...changed(view, at) },
       // About runs, not about a connection.
       WaitingRunsReleased: () => view,
       // Kept, for the audit.
       ConnectionRevoked: ({ reason }) =>
-        view && { ...view, status: "revoked" as const, reason, secrets: [], isDefault: false, changedAt: at }
+        view && { ...view, status: "revoked" as const, reason, secrets: [], isDefault: false, ...changed(view, at) }
     })
 }

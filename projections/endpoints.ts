@@ -12,6 +12,8 @@ export const EndpointView = Schema.Struct({
   connectionId: Schema.NullOr(ConnectionId),
   status: Schema.Literals(["active", "removed"]),
   secrets: Schema.Array(SecretVersion),
+  /** Of the endpoint's stream: which of its events this is as of. */
+  revision: Schema.Int,
   /** Epoch milliseconds. */
   createdAt: Schema.Int,
   changedAt: Schema.Int
@@ -19,12 +21,12 @@ export const EndpointView = Schema.Struct({
 
 export const endpoints: Projection<EndpointEvent, EndpointView> = {
   name: "endpoints",
-  version: 1,
+  version: 2,
   events: ["EndpointCreated", "EndpointSecretRotated", "EndpointSecretRemoved", "EndpointRemoved"],
   fields: { connectorId: "text", status: "text", createdAt: "time" },
   sorts: [["createdAt"]],
   key: ({ event }) => event.endpointId,
-  evolve: (view, { event, at }) =>
+  evolve: (view, { event, at, revision }) =>
     EndpointEvent.match(event, {
       EndpointCreated: ({ endpointId, connectorId, connectionId, secrets }): EndpointView | undefined => ({
         endpointId,
@@ -32,12 +34,13 @@ export const endpoints: Projection<EndpointEvent, EndpointView> = {
         connectionId: connectionId ?? null,
         status: "active",
         secrets,
+        revision,
         createdAt: at,
         changedAt: at
       }),
-      EndpointSecretRotated: ({ secret }) => view && { ...view, secrets: [...view.secrets, secret], changedAt: at },
+      EndpointSecretRotated: ({ secret }) => view && { ...view, secrets: [...view.secrets, secret], revision, changedAt: at },
       EndpointSecretRemoved: ({ field }) =>
-        view && { ...view, secrets: view.secrets.filter((secret) => secret.field !== field), changedAt: at },
-      EndpointRemoved: () => view && { ...view, status: "removed" as const, secrets: [], changedAt: at }
+        view && { ...view, secrets: view.secrets.filter((secret) => secret.field !== field), revision, changedAt: at },
+      EndpointRemoved: () => view && { ...view, status: "removed" as const, secrets: [], revision, changedAt: at }
     })
 }

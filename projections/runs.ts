@@ -62,6 +62,8 @@ export const RunView = Schema.Struct({
   reason: Schema.optionalKey(Schema.String),
   /** The run that this one repeats. */
   causedBy: Schema.optionalKey(RunId),
+  /** Of the run's stream: which of its events this is as of. */
+  revision: Schema.Int,
   updatedAt: Schema.Int
 })
 
@@ -99,7 +101,12 @@ const live = ({ finishedAt: _, durationMillis: __, error: ___, reason: ____, ...
   updatedAt: at
 })
 
-const evolve = (view: RunView | undefined, { event, at }: Recorded<RunEvent | RetentionEvent>): RunView | undefined => {
+const evolve = (view: RunView | undefined, recorded: Recorded<RunEvent | RetentionEvent>): RunView | undefined => {
+  const next = after(view, recorded)
+  return next && { ...next, revision: recorded.revision }
+}
+
+const after = (view: RunView | undefined, { event, at, revision }: Recorded<RunEvent | RetentionEvent>): RunView | undefined => {
   if (event._tag === "RunStarted") {
     const { runId, flowId, version, deliveryId, causedBy, steps } = event
     return {
@@ -111,6 +118,7 @@ const evolve = (view: RunView | undefined, { event, at }: Recorded<RunEvent | Re
       startedAt: at,
       steps: steps.map(({ id, kind }) => ({ id, kind, status: "pending", attempts: 0 })),
       ...(causedBy === undefined ? {} : { causedBy }),
+      revision,
       updatedAt: at
     }
   }
@@ -177,7 +185,7 @@ const evolve = (view: RunView | undefined, { event, at }: Recorded<RunEvent | Re
 
 export const runs: Projection<RunEvent | RetentionEvent, RunView> = {
   name: "runs",
-  version: 1,
+  version: 2,
   events: [
     "RunStarted",
     "RunResumed",

@@ -8,6 +8,8 @@ import { newFolder, removeFolder } from "../scratch.ts"
 
 /** Until every acknowledged delivery has its run's outcome. */
 const drainSeconds = 60
+/** The engine of Node compiles some 600 functions before it is at full speed. */
+const warmSeconds = 12
 const residentEveryMillis = 250
 const mebibyte = 1024 * 1024
 
@@ -74,7 +76,7 @@ export const runs = async (settings: Settings): Promise<ReadonlyArray<Measured>>
   const platform = await startPlatform({ folder })
   await prepareSpace(platform)
   const url = await addTenant(platform, { id: "runs", flow: runningFlow, sinkUrl: sink.url })
-  await subjectRound(platform, url, sink, 2)
+  await subjectRound(platform, url, sink, settings.quick ? 4 : warmSeconds)
   const rounds = await inRounds("runs", settings, async (): Promise<Round> => {
     const { perSecond } = await load(raw.url, { seconds: 2, conns: 64 })
     return { raw: perSecond, ...(await subjectRound(platform, url, sink, seconds)) }

@@ -29,7 +29,7 @@ interface Running {
 }
 
 /** A data folder with so many tenants, its views up to date, and nothing running. */
-const installation = async (count: number): Promise<Installation> => {
+export const installation = async (count: number): Promise<Installation> => {
   const folder = newFolder()
   const urlsFile = join(folder, "urls")
   const first = await startPlatform({ folder })
@@ -44,8 +44,12 @@ const installation = async (count: number): Promise<Installation> => {
   return { folder, key: first.key, urlsFile, count }
 }
 
-const startOn = async ({ folder, key, urlsFile }: Installation): Promise<Running> => {
-  const platform = await startPlatform({ folder, key, nodeArguments: inspectable })
+/** A platform on it, and a file with its endpoints' URLs. */
+export const startOn = async (
+  { folder, key, urlsFile }: Installation,
+  nodeArguments: ReadonlyArray<string> = inspectable
+): Promise<Running> => {
+  const platform = await startPlatform({ folder, key, nodeArguments })
   const here = `${urlsFile}-here`
   writeFileSync(here, readFileSync(urlsFile, "utf8").replaceAll(placeholder, platform.url))
   return { platform, urlsFile: here }

@@ -52,6 +52,14 @@ const unreadable = (path: string) =>
     instance: path
   })
 
+const tooDeep = (path: string) =>
+  problemResponse({
+    title: "Bad request",
+    status: 400,
+    detail: "The request nests too deep to be understood. Flatten it.",
+    instance: path
+  })
+
 const stoppingNow = (path: string) =>
   problemResponse(
     {
@@ -89,10 +97,13 @@ const ofServerError = ({ reason }: HttpServerError, path: string, method: string
   return reason.reason === "BodyTooLarge" ? tooLarge(path) : unreadable(path)
 }
 
+/** JSON may nest as deep as it is long; whoever walks through it may not. */
+const isOverflow = (found: unknown): boolean => found instanceof RangeError && found.message.includes("call stack")
+
 const ofCause = (cause: Cause.Cause<unknown>, path: string, method: string) => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.succeed(stoppingNow(path))
   const found = Cause.squash(cause)
-  const known = isHttpServerError(found) ? ofServerError(found, path, method) : undefined
+  const known = isHttpServerError(found) ? ofServerError(found, path, method) : isOverflow(found) ? tooDeep(path) : undefined
   return known === undefined ? failed(path, cause) : Effect.succeed(known)
 }
 

@@ -1,4 +1,4 @@
-/** What describes and measures the API: OpenAPI document, reference page, explanations of problems, metrics. */
+/** What describes and measures the API: OpenAPI document, reference page, metrics. */
 import { Effect } from "effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"

@@ -34,6 +34,23 @@ const annotationsOf = (status: number, title: string) => ({
   "~httpApiEncoding": { _tag: "Json", contentType: problemContentType }
 })
 
+/** One kind of problem as it is declared, for its explanation. */
+export interface DeclaredProblem {
+  readonly type: string
+  /** More than one where operations say it differently. */
+  readonly titles: ReadonlyArray<string>
+  readonly status: number
+  /** Members besides the standard ones. */
+  readonly members: ReadonlyArray<string>
+}
+const declared = new Map<string, DeclaredProblem>()
+const declare = (type: string, status: number, title: string, members: ReadonlyArray<string>) => {
+  const titles = declared.get(type)?.titles ?? []
+  declared.set(type, { type, titles: titles.includes(title) ? titles : [...titles, title], status, members })
+}
+/** All that the API declares, once its modules are loaded. */
+export const declaredProblems = (): ReadonlyArray<DeclaredProblem> => [...declared.values()]
+
 interface RejectionClass<Self> extends Schema.Top {
   readonly Type: Self
   readonly identifier: string
@@ -55,6 +72,7 @@ export const problem = <Self extends Error>(
   const type = problemType(rejection.identifier)
   const body = Schema.Struct({ ...fields, ...standard, type: Schema.Literal(type), ...instanceField })
   const names = Object.keys(fields)
+  declare(type, status, title, names)
   return body
     .pipe(
       Schema.decodeTo(
@@ -81,6 +99,7 @@ export const problemOf = <Self extends Error>(
 ): Schema.Codec<Self, ProblemBody> => {
   const type = problemType(constructor.name)
   const body = Schema.Struct({ ...standard, type: Schema.Literal(type), ...instanceField })
+  declare(type, status, title, [])
   return body
     .pipe(
       Schema.decodeTo(
@@ -112,9 +131,29 @@ export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("Reques
   }
 }
 
+/** The problem of one part of an answer that tells about several. */
+export const ProblemMember = Schema.Struct({ ...standard, errors: Schema.optionalKey(RequestInvalid.fields.errors) }).annotate({
+  identifier: "ProblemMember"
+})
+/** A declared error as such a member; what is not declared is a defect. */
+export const problemMember = (error: Error & { readonly _tag: string }): typeof ProblemMember.Type => {
+  const type = problemType(error._tag)
+  const { titles, status } = declared.get(type) as DeclaredProblem
+  return {
+    type,
+    title: titles[0] as string,
+    status,
+    detail: error.message,
+    ...(error instanceof RequestInvalid ? { errors: error.errors } : {})
+  }
+}
+
 const places = { Params: "path", Query: "query", Headers: "header", Payload: "body" } as const
+/** Places that are named in one answer. */
+const issuesMax = 100
 const formatIssue = SchemaIssue.makeFormatterStandardSchemaV1()
-const pointerOf = (path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> = []): string =>
+/** JSON Pointer of a path. */
+export const pointerOf = (path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> = []): string =>
   path
     .map(
       (part) =>
@@ -127,14 +166,16 @@ const pointerOf = (path: ReadonlyArray<PropertyKey | { readonly key: PropertyKey
 /** Request errors as our rejection; undefined when it was our own answer that did not fit its schema, which is a defect. */
 export const requestInvalid = (error: HttpApiSchemaError): RequestInvalid | undefined => {
   if (error.kind === "Body" || error.kind === "ResponseHeaders") return undefined
-  const place = places[error.kind]
-  const errors = formatIssue(error.cause.issue).issues.map(({ path, message }) => ({
-    in: place,
-    pointer: pointerOf(path),
-    detail: message
-  }))
-  return new RequestInvalid({ errors: errors.slice(0, 100) })
+  return invalidAt(places[error.kind], error.cause.issue)
 }
+
+/** What a schema has against a value. */
+export const invalidAt = (place: (typeof places)[keyof typeof places], issue: SchemaIssue.Issue): RequestInvalid =>
+  new RequestInvalid({
+    errors: formatIssue(issue)
+      .issues.slice(0, issuesMax)
+      .map(({ path, message }) => ({ in: place, pointer: pointerOf(path), detail: message }))
+  })
 
 /** A problem outside any endpoint: nothing there, wrong method, too large, our own failure. */
 export const problemResponse = (

@@ -18,6 +18,7 @@ import * as tenantWorkflows from "./handlers/tenant-workflows.ts"
 import * as tenants from "./handlers/tenants.ts"
 import * as usage from "./handlers/usage.ts"
 import * as workflows from "./handlers/workflows.ts"
+import * as problemPages from "./problem-pages.ts"
 
 const answers = Layer.mergeAll(
   apiKeys.layer,
@@ -36,4 +37,8 @@ const answers = Layer.mergeAll(
   workflows.layer
 )
 
-export const layer = Layer.mergeAll(HttpApiBuilder.layer(Api).pipe(Layer.provide(answers), Layer.provide(guards.layer)), documents.layer)
+export const layer = Layer.mergeAll(
+  HttpApiBuilder.layer(Api).pipe(Layer.provide(answers), Layer.provide(guards.layer)),
+  documents.layer,
+  problemPages.layer
+)

@@ -14,6 +14,8 @@ export interface OperationCase {
   readonly bodyIds?: ReadonlyArray<string>
   /** A key of the space may rightly name any tenant here. */
   readonly spaceMay?: boolean
+  /** Its answer changes from one moment to the next. */
+  readonly changing?: boolean
 }
 
 const cursor =
@@ -48,6 +50,7 @@ const hooksIn = (base: string, own: Slot): ReadonlyArray<OperationCase> => [
         : { connector: "market", connectionId: fixedConnection },
     bodyIds: ["connectionId"]
   },
+  { name: `GET ${base}/{id}`, path: { id: own } },
   { name: `POST ${base}/{id}/secrets`, path: { id: own }, body: () => ({}) },
   { name: `DELETE ${base}/{id}/secrets/{field}`, path: { id: own, field: "secret-1" } }
 ]
@@ -63,6 +66,7 @@ const audited = { target: (world: World) => world.connection, by: ({ keyId }: Wo
 const documented: ReadonlyArray<OperationCase> = [
   { name: "GET /api/v1/tenants", query: { cursor: cursor("tenants") } },
   { name: "POST /api/v1/tenants", body: () => ({ id: "made-by-the-control" }) },
+  { name: "POST /api/v1/tenants/bulk", body: () => [{ id: "made-by-the-control-too" }] },
   { name: `GET ${tenant}` },
   { name: `PATCH ${tenant}`, body: () => ({ displayName: "Renamed" }) },
   { name: "GET /api/v1/connectors" },
@@ -103,6 +107,7 @@ const documented: ReadonlyArray<OperationCase> = [
   },
   { name: `GET ${tenant}/events`, query: { cursor: cursor("events") } },
   { name: `GET ${tenant}/events/{id}`, path: { id: ({ delivery }) => delivery } },
+  { name: `GET ${tenant}/events/{id}/content`, path: { id: ({ delivery }) => delivery } },
   { name: `GET ${tenant}/events/{id}/explain`, path: { id: ({ delivery }) => delivery } },
   {
     name: `POST ${tenant}/events`,
@@ -111,7 +116,11 @@ const documented: ReadonlyArray<OperationCase> = [
   },
   { name: `GET ${tenant}/usage` },
   { name: `GET ${tenant}/usage/windows`, query: { cursor: cursor("usage") } },
-  { name: `GET ${tenant}/usage/{dimension}/{window}`, path: { dimension: "events", window: "20260101" } },
+  {
+    name: `GET ${tenant}/usage/{dimension}/{window}`,
+    path: { dimension: "events", window: "20260101" },
+    query: { cursor: cursor("usage") }
+  },
   ...settingsIn(`${tenant}/settings`),
   { name: `GET ${tenant}/audit`, query: { cursor: cursor("audit"), ...audited } },
   ...settingsIn("/api/v1/settings"),
@@ -129,7 +138,7 @@ const documented: ReadonlyArray<OperationCase> = [
   { name: "POST /api/v1/api-keys/{keyId}/rotate", path: { keyId: ({ keyId }) => keyId }, body: () => ({}), spaceMay: true },
   { name: "GET /api/v1/projections" },
   { name: "POST /api/v1/projections/{name}/rebuild", path: { name: "settings" } },
-  { name: "GET /api/v1/system" },
+  { name: "GET /api/v1/system", changing: true },
   { name: `DELETE ${tenant}/workflows/{id}`, path: { id: "pushes" } },
   { name: `DELETE ${tenant}/hooks/{id}`, path: { id: ({ spareHook }) => spareHook } },
   { name: `DELETE ${tenant}/connections/{id}`, path: { id: ({ spareConnection }) => spareConnection } },
@@ -151,5 +160,6 @@ export const operationCases: ReadonlyArray<OperationCase> = [...aliases, ...docu
 /** Parameters and members that name nothing of a tenant: settings of the request, and names that all tenants share. */
 export const nobodysNames: ReadonlySet<string> = new Set([
   ..."limit order status plan region since until event action kind at reason dimension window connector flow workflow".split(" "),
+  ..."sort tier role changedSince changedUntil reservedMin if-match if-none-match".split(" "),
   ..."step field key name version".split(" ")
 ])

@@ -135,7 +135,7 @@ export const makeWorld = async (client: Client, vendor: Vendor, tid: string): Pr
     failed: await started(await send("orders/create", 2, "second"), "failed"),
     waiting: await started(await send("orders/create", 3, "third"), "waiting"),
     undecided: await started(await send("orders/paid", 4, "fourth"), "needs-decision"),
-    keyId: (await make("/api/v1/api-keys", { role: "admin", label: tid, tenant: tid })).keyId as string
+    keyId: (await client.ok("POST", "/api/v1/api-keys", { role: "admin", label: tid, tenant: tid })).body.keyId as string
   }
   const touched = await client.ok("PUT", `${base}/settings/runs.retentionDays`, { value: 30 })
   const cursors: Record<string, string> = {}

@@ -11,7 +11,7 @@ import { systemActor } from "#domain/recorded.ts"
 import { eventVersions } from "#domain/registry.ts"
 import { spaceScope, streamName, tenantScope } from "#domain/scope.ts"
 import { projections } from "#projections/registry.ts"
-import { RunView } from "#projections/runs.ts"
+import { RunView, runs } from "#projections/runs.ts"
 import { Journal } from "#services/ports/journal.ts"
 import { MasterKey } from "#services/ports/master-key.ts"
 import { ViewServer } from "#services/ports/view-server.ts"
@@ -105,7 +105,7 @@ describe("the views' thread", () => {
           names,
           projections.map(({ name }) => name)
         )
-        assert.strictEqual((yield* views.rebuild("runs")).building?.model, "runs@1+2")
+        assert.strictEqual((yield* views.rebuild("runs")).building?.model, `runs@${runs.version}+2`)
         const later = yield* start(acme, runId(1))
         assert.isNotNull(yield* views.get("runs", acme, runId(1), later))
       })
@@ -118,7 +118,7 @@ describe("the views' thread", () => {
         assert.strictEqual(unknown._tag, "ProjectionUnknown")
         assert.match(unknown.message, /no projection nothing\. There are: .*runs/u)
         const refused = yield* Effect.flip(views.find("runs", { scope: acme, limit: 0 }, null))
-        assert.deepInclude(refused, { _tag: "QueryRefused", model: "runs@1" })
+        assert.deepInclude(refused, { _tag: "QueryRefused", model: `runs@${runs.version}` })
         const behind = yield* Effect.flip(views.get("runs", acme, "x", "0000000000000099" as Position))
         assert.deepInclude(behind, { _tag: "ViewsBehind", projection: "runs", retryAfterSeconds: 2 })
       })

@@ -27,6 +27,7 @@ describe("the connections view", () => {
       isDefault: false,
       reason: null,
       secrets: [key(1)],
+      revision: 0,
       connectedAt: 1_000,
       changedAt: 1_000
     }))
@@ -37,8 +38,8 @@ describe("the connections view", () => {
       event.ConnectionMadeDefault.make({ connectionId: first }),
       event.ConnectionMadeDefault.make({ connectionId: second, previous: first })
     )
-    assert.deepInclude(shown[of(first)], { isDefault: false })
-    assert.deepInclude(shown[of(second)], { isDefault: true })
+    assert.deepInclude(shown[of(first)], { isDefault: false, revision: 2 })
+    assert.deepInclude(shown[of(second)], { isDefault: true, revision: 1 })
   })
   it("shows what is broken and why, until it is repaired", () => {
     const broken = event.ConnectionBroken.make({ connectionId: first, reason: "401" })

@@ -21,6 +21,7 @@ describe("the endpoints view", () => {
       connectionId: null,
       status: "active",
       secrets: [secret(1)],
+      revision: 0,
       createdAt: 1_000,
       changedAt: 1_000
     }))
@@ -28,7 +29,7 @@ describe("the endpoints view", () => {
     const rotated = event.EndpointSecretRotated.make({ endpointId, secret: secret(2) })
     const dropped = event.EndpointSecretRemoved.make({ endpointId, field: "secret-1" })
     assert.deepInclude(viewed(created, rotated), { secrets: [secret(1), secret(2)] })
-    assert.deepInclude(viewed(created, rotated, dropped), { secrets: [secret(2)], changedAt: 1_002 })
+    assert.deepInclude(viewed(created, rotated, dropped), { secrets: [secret(2)], revision: 2, changedAt: 1_002 })
     assert.deepInclude(viewed(created, event.EndpointRemoved.make({ endpointId })), { status: "removed", secrets: [] })
   })
   it("wants every event of an endpoint", () =>

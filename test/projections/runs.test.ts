@@ -64,6 +64,7 @@ describe("the runs view", () => {
         { id: map, kind: "transform", status: "pending", attempts: 0 },
         { id: send, kind: "action", status: "pending", attempts: 0 }
       ],
+      revision: 0,
       updatedAt: 1_000
     }))
   it("shows when a step began, ended and how long it took", () => {
@@ -76,7 +77,7 @@ describe("the runs view", () => {
     )
     assert.deepInclude(stepOf(view, "map"), { status: "succeeded", attempts: 1, startedAt: 1_000, finishedAt: 1_001, durationMillis: 2.6 })
     assert.deepInclude(stepOf(view, "send"), { status: "succeeded", startedAt: 1_002, finishedAt: 1_003, durationMillis: 31 })
-    assert.deepInclude(view, { status: "succeeded", finishedAt: 1_004, durationMillis: 4, updatedAt: 1_004 })
+    assert.deepInclude(view, { status: "succeeded", finishedAt: 1_004, durationMillis: 4, revision: 4, updatedAt: 1_004 })
   })
   it("waits while a failed step will be tried again, and says of what it failed without the sealed detail", () => {
     const view = viewed(started, sending(), failing(5_000))

@@ -5,6 +5,7 @@ import * as JsonataExpressions from "#adapters/jsonata/expressions.ts"
 import type { SpaceKey, TenantKey } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"
 import { spaceScope, tenantScope } from "#domain/scope.ts"
+import { Accounts } from "#services/accounts.ts"
 import { Connections } from "#services/connections.ts"
 import { Connectors } from "#services/connectors.ts"
 import { Enablements } from "#services/enablements.ts"
@@ -18,7 +19,7 @@ const builtIn = ["shop", "erp"].map((name) => readFileSync(new URL(`../../connec
 export const integrationServices = Enablements.layer.pipe(
   Layer.provideMerge(Layer.mergeAll(Flows.layer, Connections.layer)),
   Layer.provideMerge(Endpoints.layer),
-  Layer.provideMerge(Layer.mergeAll(Connectors.layerWith(builtIn), Spaces.layer, JsonataExpressions.layer)),
+  Layer.provideMerge(Layer.mergeAll(Accounts.layer, Connectors.layerWith(builtIn), Spaces.layer, JsonataExpressions.layer)),
   Layer.provideMerge(embedded)
 )
 

@@ -5,9 +5,10 @@ import { Role } from "#domain/access.ts"
 import { ApiKeyEnded, ApiKeyExists, ApiKeyNotFound, GrantTooWide, KeyLabel, TenantRequired } from "#domain/api-key.ts"
 import { ApiKeyId } from "#domain/ids.ts"
 import { ExternalTenantId, TenantNotFound } from "#domain/tenant.ts"
+import { apiKeys as view } from "#projections/api-keys.ts"
 import { SecretShownBefore } from "#services/api-keys.ts"
 import { problem, problemOf } from "../problems.ts"
-import { orderQuery, pageOf, pageQuery } from "./common.ts"
+import { listQuery, pageOf, timeQuery } from "./common.ts"
 import { Authenticated, Described, Needs, Permitted } from "./guards.ts"
 
 /** Times are epoch milliseconds; null: never. */
@@ -43,7 +44,15 @@ const keyParams = { keyId: ApiKeyId }
 
 export class ApiKeysApi extends HttpApiGroup.make("apiKeys")
   .add(
-    HttpApiEndpoint.get("list", "/", { query: { ...pageQuery, ...orderQuery }, success: pageOf(ApiKeyBody) })
+    HttpApiEndpoint.get("list", "/", {
+      query: {
+        ...listQuery(view),
+        ...timeQuery("createdAt"),
+        role: Schema.optionalKey(Role),
+        status: Schema.optionalKey(ApiKeyBody.fields.status)
+      },
+      success: pageOf(ApiKeyBody)
+    })
       .annotate(Needs, "api-keys:read")
       .annotateMerge(OpenApi.annotations({ summary: "List API keys", description: "Never their secrets." })),
     HttpApiEndpoint.post("create", "/", {

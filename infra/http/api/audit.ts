@@ -1,15 +1,14 @@
 /** The audit log: who did what to what, when and from where. */
 import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
-import { AuditEntry } from "#projections/audit.ts"
-import { orderQuery, pageOf, pageQuery, tenantParams, timeQuery } from "./common.ts"
+import { AuditEntry, audit as view } from "#projections/audit.ts"
+import { listQuery, pageOf, tenantParams, timeQuery } from "./common.ts"
 import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
 
 const word = Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,200}$/u))
 const query = {
-  ...pageQuery,
-  ...orderQuery,
-  ...timeQuery,
+  ...listQuery(view),
+  ...timeQuery("at"),
   by: Schema.optionalKey(word.annotate({ description: "`<kind>:<id>` of the actor." })),
   action: Schema.optionalKey(word.annotate({ description: "Type of the event." })),
   kind: Schema.optionalKey(word.annotate({ description: "What it was done to: `tenant`, `flow`, `connection` and so on." })),

@@ -21,15 +21,27 @@ export const pageQuery = {
   )
 }
 
-/** Oldest first, newest first; newest when left out. */
-export const orderQuery = { order: Schema.optionalKey(Schema.Literals(["newest", "oldest"])) }
+const order = Schema.Literals(["newest", "oldest"]).annotate({
+  description: "`newest` (when left out): from the latest, or greatest, on; `oldest`: the other way round."
+})
+
+/** Of every list of views: its pages and its order. `sort` names the first field of an order that the projection keeps an index for. */
+export const listQuery = ({ sorts }: { readonly sorts: ReadonlyArray<ReadonlyArray<string>> }) => {
+  const names = sorts.map(([first]) => first as string)
+  const described = sorts.map((sort) => `\`${sort[0]}\`${sort.length === 1 ? "" : ` (then ${sort.slice(1).join(", ")})`}`).join(", ")
+  return {
+    ...pageQuery,
+    order: Schema.optionalKey(order),
+    sort: Schema.optionalKey(Schema.Literals(names).annotate({ description: `By ${described}; by ${names[0]} when left out.` }))
+  }
+}
 
 const millis = Schema.FiniteFromString.check(Schema.isInt())
-/** `since` inclusive, `until` exclusive. */
-export const timeQuery = {
-  since: Schema.optionalKey(millis.annotate({ description: "From this time on, epoch milliseconds." })),
-  until: Schema.optionalKey(millis.annotate({ description: "Before this time, epoch milliseconds." }))
-}
+/** `since` inclusive, `until` exclusive, both about one field of the items. */
+export const timeQuery = (field: string) => ({
+  since: Schema.optionalKey(millis.annotate({ description: `\`${field}\` from this time on, epoch milliseconds.` })),
+  until: Schema.optionalKey(millis.annotate({ description: `\`${field}\` before this time, epoch milliseconds.` }))
+})
 
 /** One page; `next` is null on the last one. */
 export const pageOf = <Item extends Schema.Top>(item: Item) =>

@@ -4,13 +4,23 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/ht
 import { ConnectorNotFound } from "#domain/connector.ts"
 import { DeliveryNotFound } from "#domain/delivery.ts"
 import { ConnectorId, DeliveryId } from "#domain/ids.ts"
-import { DeliveryView } from "#projections/deliveries.ts"
+import { DeliveryView, deliveries as view } from "#projections/deliveries.ts"
 import { problem } from "../problems.ts"
-import { orderQuery, pageOf, pageQuery, tenantParams, timeQuery } from "./common.ts"
+import { listQuery, pageOf, tenantParams, timeQuery } from "./common.ts"
 import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
 
 const eventParams = { ...tenantParams, id: DeliveryId }
 const notFound = problem(DeliveryNotFound, 404, "No such event")
+
+const Content = Schema.Struct({
+  /** The vendor's name of the event. */
+  event: Schema.String,
+  deliveryId: DeliveryId,
+  /** ISO 8601, UTC. */
+  receivedAt: Schema.String,
+  headers: Schema.Record(Schema.String, Schema.String),
+  body: Schema.Json
+}).annotate({ identifier: "EventContent" })
 
 /** What became of one delivery, in words and in order. */
 const Explanation = Schema.Struct({
@@ -31,9 +41,8 @@ export class EventsApi extends HttpApiGroup.make("events")
     HttpApiEndpoint.get("list", "/", {
       params: tenantParams,
       query: {
-        ...pageQuery,
-        ...orderQuery,
-        ...timeQuery,
+        ...listQuery(view),
+        ...timeQuery("receivedAt"),
         status: Schema.optionalKey(DeliveryView.fields.status),
         connector: Schema.optionalKey(ConnectorId),
         event: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(128)))
@@ -45,6 +54,14 @@ export class EventsApi extends HttpApiGroup.make("events")
     HttpApiEndpoint.get("get", "/:id", { params: eventParams, success: DeliveryView, error: notFound })
       .annotate(Needs, "events:read")
       .annotateMerge(OpenApi.annotations({ summary: "Get an event" })),
+    HttpApiEndpoint.get("content", "/:id/content", { params: eventParams, success: Content, error: notFound })
+      .annotate(Needs, "events:content")
+      .annotateMerge(
+        OpenApi.annotations({
+          summary: "Open an event's content",
+          description: "As it came in, without credentials and signatures. Opened for this request alone."
+        })
+      ),
     HttpApiEndpoint.get("explain", "/:id/explain", { params: eventParams, success: Explanation, error: notFound })
       .annotate(Needs, "events:read")
       .annotateMerge(

@@ -3,13 +3,14 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
 import { DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"
 import { RunNotFound, RunNotInState } from "#domain/run.ts"
-import { RunView, RunViewStatus } from "#projections/runs.ts"
+import { RunView, RunViewStatus, runs as view } from "#projections/runs.ts"
 import { StepNotFound } from "#services/runs.ts"
 import { problem } from "../problems.ts"
-import { orderQuery, pageOf, pageQuery, tenantParams, timeQuery } from "./common.ts"
+import { listQuery, pageOf, tenantParams, timeQuery } from "./common.ts"
 import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
+import { answersRevision, expectsRevision, revisionMismatch } from "./revisions.ts"
 
-/** One recorded event of a run: `id` is its position, to resume after. */
+/** One recorded event of a run: `id` is its position in the journal, as `x-position` gives it, to resume after. */
 export const RunStreamEvent = Schema.Struct({
   id: Schema.optional(Schema.String),
   event: Schema.String,
@@ -53,11 +54,11 @@ export const StepContent = Schema.Struct({ step: Schema.String, attempts: Schema
 
 const runParams = { ...tenantParams, id: RunId }
 const notFound = problem(RunNotFound, 404, "No such execution")
-const refused = [notFound, problem(RunNotInState, 409, "The execution is not in a state for this")]
+const refused = [notFound, problem(RunNotInState, 409, "The execution is not in a state for this"), revisionMismatch]
 /** What a change answers; the views follow: read them with `x-min-position`. */
 const Changed = Schema.Struct({ id: RunId, status: Schema.String, revision: Schema.Int }).annotate({ identifier: "ExecutionChanged" })
 const resume = {
-  headers: { "last-event-id": Schema.optionalKey(Schema.String.check(Schema.isPattern(/^\d{1,40}$/u, { expected: "a position" }))) },
+  headers: { "last-event-id": Schema.optionalKey(Schema.String.check(Schema.isMaxLength(130))) },
   success: stream
 }
 
@@ -66,9 +67,8 @@ export class ExecutionsApi extends HttpApiGroup.make("executions")
     HttpApiEndpoint.get("list", "/", {
       params: tenantParams,
       query: {
-        ...pageQuery,
-        ...orderQuery,
-        ...timeQuery,
+        ...listQuery(view),
+        ...timeQuery("startedAt"),
         status: Schema.optionalKey(RunViewStatus),
         workflow: Schema.optionalKey(FlowId),
         delivery: Schema.optionalKey(DeliveryId)
@@ -86,6 +86,7 @@ export class ExecutionsApi extends HttpApiGroup.make("executions")
         })
       ),
     HttpApiEndpoint.get("get", "/:id", { params: runParams, success: RunView, error: notFound })
+      .annotateMerge(answersRevision)
       .annotate(Needs, "runs:read")
       .annotateMerge(OpenApi.annotations({ summary: "Get an execution with its steps" })),
     HttpApiEndpoint.get("streamOne", "/:id/stream", { params: runParams, ...resume, error: notFound })
@@ -109,9 +110,11 @@ export class ExecutionsApi extends HttpApiGroup.make("executions")
       success: Changed,
       error: refused
     })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "runs:operate")
       .annotateMerge(OpenApi.annotations({ summary: "Cancel an execution", description: "What was done stays done." })),
     HttpApiEndpoint.post("retry", "/:id/retry", { params: runParams, success: Changed, error: refused })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "runs:operate")
       .annotateMerge(OpenApi.annotations({ summary: "Go on from the failed steps", description: "What succeeded is kept." })),
     HttpApiEndpoint.post("decide", "/:id/steps/:step/decide", {
@@ -120,6 +123,7 @@ export class ExecutionsApi extends HttpApiGroup.make("executions")
       success: Changed,
       error: refused
     })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "runs:operate")
       .annotateMerge(
         OpenApi.annotations({

@@ -6,12 +6,14 @@ import type { Position } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"
 import type { SpaceScope, TenantScope } from "#domain/scope.ts"
 import { TenantNotFound } from "#domain/tenant.ts"
+import { TooBusy } from "#services/actors.ts"
 import { ContentGone } from "#services/ports/payloads.ts"
 import { QueryRefused } from "#services/ports/read-models.ts"
 import { JournalUnavailable, ReadModelsUnavailable, VaultUnavailable } from "#services/ports/unavailable.ts"
 import { SecretGone } from "#services/ports/vault.ts"
 import { ProjectionUnknown, ViewsBehind, ViewsBuilding } from "#services/ports/view-server.ts"
-import { AggregateRetired, CommandIdReused, TooBusy } from "#services/transact.ts"
+import { PositionForeign, PositionMalformed } from "#services/position-token.ts"
+import { AggregateRetired, CommandIdReused, type Expecting } from "#services/transact.ts"
 import { problem, problemOf, RequestInvalid } from "../problems.ts"
 
 /** The permission that an endpoint needs. Every endpoint carries one; a test proves it. */
@@ -25,6 +27,8 @@ export class Caller extends Context.Service<
     readonly space: SpaceScope
     /** Actor, address, trace, command id and its hash. */
     readonly origin: Origin
+    /** `If-Match`: the revision that a change was decided on. */
+    readonly expecting: Expecting
     /** `x-min-position`: what is read has to contain everything up to here. */
     readonly after: Position | null
     /** Whether the key still opens the door: for answers that last. */
@@ -59,6 +63,8 @@ export class TenantNotOfPath extends Schema.TaggedError<TenantNotOfPath>()("Tena
 /** What may be answered to any request. */
 const common = [
   problem(RequestInvalid, 400, "The request is not valid"),
+  problemOf(PositionMalformed, 400, "Not a position"),
+  problemOf(PositionForeign, 409, "A position of another journal"),
   problemOf(TooBusy, 503, "Too busy"),
   problemOf(JournalUnavailable, 503, "The journal is unavailable"),
   problemOf(VaultUnavailable, 503, "The vault is unavailable"),
@@ -88,9 +94,10 @@ export class Authenticated extends HttpApiMiddleware.Service<Authenticated, { pr
   error: [problem(KeyNotAccepted, 401, "The API key was not accepted"), ...common]
 }) {}
 
-/** Checks the declared permission against the caller's role, and the space and tenant headers against key and path. */
+/** Checks the declared permission against the caller's role, space and tenant headers against key and path; refuses unknown query parameters. */
 export class Permitted extends HttpApiMiddleware.Service<Permitted, { requires: Caller }>()("tributary/http/Permitted", {
   error: [
+    problem(RequestInvalid, 400, "The request is not valid"),
     problem(AccessDenied, 403, "The key's role does not permit this"),
     problem(KeyOfOneTenant, 403, "The key is for one tenant"),
     problem(SpaceNotOfKey, 403, "Another space than the key's"),

@@ -4,11 +4,12 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/ht
 import { ConnectorNotFound } from "#domain/connector.ts"
 import { EndpointExists, EndpointNotFound, EndpointSecretsExhausted, LastEndpointSecret } from "#domain/endpoint.ts"
 import { ConnectionId, ConnectorId, EndpointId } from "#domain/ids.ts"
-import { EndpointView } from "#projections/endpoints.ts"
+import { EndpointView, endpoints as view } from "#projections/endpoints.ts"
 import { ConnectionInvalid } from "#services/connections.ts"
 import { problem } from "../problems.ts"
-import { orderQuery, pageOf, pageQuery, tenantParams } from "./common.ts"
+import { listQuery, pageOf, tenantParams, timeQuery } from "./common.ts"
 import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
+import { answersRevision, expectsRevision, revisionMismatch } from "./revisions.ts"
 
 /** `url` is what the app is to call. Secrets by fingerprint alone. */
 export const EndpointBody = Schema.Struct({ ...EndpointView.fields, url: Schema.String }).annotate({ identifier: "Endpoint" })
@@ -30,9 +31,22 @@ const noConnector = problem(ConnectorNotFound, 404, "No such connector")
 const endpoints = <Params extends Schema.Struct.Fields>(params: Params) => {
   const one = { ...params, id: EndpointId }
   return [
-    HttpApiEndpoint.get("list", "/", { params, query: { ...pageQuery, ...orderQuery }, success: pageOf(EndpointBody) })
+    HttpApiEndpoint.get("list", "/", {
+      params,
+      query: {
+        ...listQuery(view),
+        ...timeQuery("createdAt"),
+        connector: Schema.optionalKey(ConnectorId),
+        status: Schema.optionalKey(EndpointView.fields.status)
+      },
+      success: pageOf(EndpointBody)
+    })
       .annotate(Needs, "endpoints:read")
       .annotateMerge(OpenApi.annotations({ summary: "List endpoints" })),
+    HttpApiEndpoint.get("get", "/:id", { params: one, success: EndpointBody, error: notFound })
+      .annotateMerge(answersRevision)
+      .annotate(Needs, "endpoints:read")
+      .annotateMerge(OpenApi.annotations({ summary: "Get an endpoint", description: "Its secrets by fingerprint alone." })),
     HttpApiEndpoint.post("create", "/", {
       params,
       payload: Schema.Struct({
@@ -53,8 +67,9 @@ const endpoints = <Params extends Schema.Struct.Fields>(params: Params) => {
       params: one,
       payload: Schema.Struct({ secret: Schema.optionalKey(Secret) }),
       success: Rotated.pipe(HttpApiSchema.status(201)),
-      error: [notFound, noConnector, problem(EndpointSecretsExhausted, 409, "Too many valid secrets")]
+      error: [notFound, noConnector, problem(EndpointSecretsExhausted, 409, "Too many valid secrets"), revisionMismatch]
     })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "endpoints:write")
       .annotateMerge(
         OpenApi.annotations({ summary: "Add a signing secret", description: "Those before it stay valid until they are removed." })
@@ -62,11 +77,13 @@ const endpoints = <Params extends Schema.Struct.Fields>(params: Params) => {
     HttpApiEndpoint.delete("removeSecret", "/:id/secrets/:field", {
       params: { ...one, field: Schema.String },
       success: HttpApiSchema.NoContent,
-      error: [notFound, problem(LastEndpointSecret, 409, "The only secret")]
+      error: [notFound, problem(LastEndpointSecret, 409, "The only secret"), revisionMismatch]
     })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "endpoints:write")
       .annotateMerge(OpenApi.annotations({ summary: "Remove a signing secret" })),
-    HttpApiEndpoint.delete("remove", "/:id", { params: one, success: HttpApiSchema.NoContent, error: notFound })
+    HttpApiEndpoint.delete("remove", "/:id", { params: one, success: HttpApiSchema.NoContent, error: [notFound, revisionMismatch] })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "endpoints:write")
       .annotateMerge(OpenApi.annotations({ summary: "Remove an endpoint", description: "Its URL answers 404 from then on." }))
   ] as const

@@ -8,6 +8,7 @@ import { SettingLevelNotAllowed, SettingUnknown, SettingValueInvalid } from "#do
 import { problem } from "../problems.ts"
 import { listOf, tenantParams } from "./common.ts"
 import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
+import { answersRevision, expectsRevision, revisionMismatch } from "./revisions.ts"
 
 const SettingSource = Schema.Struct({
   level: Schema.Union([SettingLevel, Schema.Literal("default")]),
@@ -36,13 +37,15 @@ const unknown = problem(SettingUnknown, 404, "No such setting")
 const refused = [
   unknown,
   problem(SettingValueInvalid, 422, "The value does not fit the setting"),
-  problem(SettingLevelNotAllowed, 422, "The setting cannot be set on this level")
+  problem(SettingLevelNotAllowed, 422, "The setting cannot be set on this level"),
+  revisionMismatch
 ]
 const at = Schema.FiniteFromString.check(Schema.isInt()).annotate({ description: "Epoch milliseconds: as it stood at that time." })
 
 const endpoints = <Params extends Schema.Struct.Fields>(params: Params, read: Permission, write: Permission) =>
   [
     HttpApiEndpoint.get("list", "/", { params, query: target, success: listOf(SettingBody) })
+      .annotateMerge(answersRevision)
       .annotate(Needs, read)
       .annotateMerge(OpenApi.annotations({ summary: "Every setting as it holds here" })),
     HttpApiEndpoint.get("explain", "/:key/explain", {
@@ -62,6 +65,7 @@ const endpoints = <Params extends Schema.Struct.Fields>(params: Params, read: Pe
       success: SettingBody,
       error: refused
     })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, write)
       .annotateMerge(OpenApi.annotations({ summary: "Set it here", description: "On this level, or for one integration or flow of it." })),
     HttpApiEndpoint.delete("clear", "/:key", {
@@ -70,6 +74,7 @@ const endpoints = <Params extends Schema.Struct.Fields>(params: Params, read: Pe
       success: SettingBody,
       error: refused
     })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, write)
       .annotateMerge(OpenApi.annotations({ summary: "Take it back", description: "The less specific value holds again." }))
   ] as const

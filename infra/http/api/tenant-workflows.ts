@@ -4,10 +4,10 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/ht
 import { Bindings, TooManyFlowsEnabled } from "#domain/enablement.ts"
 import { FlowNotPublished } from "#domain/flow.ts"
 import { ConnectorId, FlowId } from "#domain/ids.ts"
-import { EnablementView } from "#projections/enablements.ts"
+import { EnablementView, enablements as view } from "#projections/enablements.ts"
 import { BindingsInvalid } from "#services/enablements.ts"
 import { problem } from "../problems.ts"
-import { orderQuery, pageOf, pageQuery, tenantParams } from "./common.ts"
+import { listQuery, pageOf, tenantParams, timeQuery } from "./common.ts"
 import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
 
 const Enabled = Schema.Struct({
@@ -31,7 +31,7 @@ export class TenantWorkflowsApi extends HttpApiGroup.make("tenantWorkflows")
   .add(
     HttpApiEndpoint.get("list", "/", {
       params: tenantParams,
-      query: { ...pageQuery, ...orderQuery, status: Schema.optionalKey(EnablementView.fields.status) },
+      query: { ...listQuery(view), ...timeQuery("changedAt"), status: Schema.optionalKey(EnablementView.fields.status) },
       success: pageOf(EnablementView)
     })
       .annotate(Needs, "flows:read")

@@ -3,8 +3,8 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
 import { CountedDimension } from "#domain/plan.ts"
 import { QuotaMode } from "#domain/setting-catalogue.ts"
-import { UsageView } from "#projections/usage.ts"
-import { listOf, orderQuery, pageOf, pageQuery, tenantParams } from "./common.ts"
+import { UsageView, usage as view } from "#projections/usage.ts"
+import { listOf, listQuery, pageOf, tenantParams } from "./common.ts"
 import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"
 
 const Standing = Schema.Struct({
@@ -31,7 +31,18 @@ export class UsageApi extends HttpApiGroup.make("usage")
       .annotateMerge(OpenApi.annotations({ summary: "Where the quotas stand", description: "The windows of now, exact." })),
     HttpApiEndpoint.get("history", "/windows", {
       params: tenantParams,
-      query: { ...pageQuery, ...orderQuery, dimension: Schema.optionalKey(CountedDimension) },
+      query: {
+        ...listQuery(view),
+        dimension: Schema.optionalKey(CountedDimension),
+        window: Schema.optionalKey(
+          Schema.String.check(Schema.isPattern(/^\d{1,12}$/u, { expected: "the beginning of a window, as 202611" })).annotate({
+            description: "Windows that begin so: `2026`, `202611`, `20261120`."
+          })
+        ),
+        reservedMin: Schema.optionalKey(
+          Schema.FiniteFromString.check(Schema.isInt()).annotate({ description: "With so many units used, or more." })
+        )
+      },
       success: pageOf(UsageView)
     })
       .annotate(Needs, "usage:read")

@@ -4,12 +4,13 @@ import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/ht
 import { Finding } from "#domain/finding.ts"
 import { FlowDraftChanged, FlowNotFound, FlowNotPublished, TooManyFlowVersions } from "#domain/flow.ts"
 import { FlowId } from "#domain/ids.ts"
-import { FlowView } from "#projections/flows.ts"
+import { FlowView, flows as view } from "#projections/flows.ts"
 import { FlowInvalid } from "#services/flows.ts"
 import { problem } from "../problems.ts"
-import { orderQuery, pageOf, pageQuery } from "./common.ts"
+import { listQuery, pageOf, timeQuery } from "./common.ts"
 import { documentPayload } from "./documents.ts"
 import { Authenticated, Described, Needs, Permitted } from "./guards.ts"
+import { answersRevision, expectsRevision, revisionMismatch } from "./revisions.ts"
 
 const Drafted = Schema.Struct({
   id: FlowId,
@@ -32,6 +33,7 @@ const Details = Schema.Struct({
   archived: Schema.Boolean
 }).annotate({ identifier: "Workflow" })
 
+const changed = Schema.FiniteFromString.check(Schema.isInt())
 const flowParams = { id: FlowId }
 const notFound = problem(FlowNotFound, 404, "No such workflow")
 const notPublished = problem(FlowNotPublished, 404, "No such version")
@@ -39,10 +41,24 @@ const invalid = problem(FlowInvalid, 422, "The workflow is not valid")
 
 export class WorkflowsApi extends HttpApiGroup.make("workflows")
   .add(
-    HttpApiEndpoint.get("list", "/", { query: { ...pageQuery, ...orderQuery }, success: pageOf(FlowView) })
+    HttpApiEndpoint.get("list", "/", {
+      query: {
+        ...listQuery(view),
+        ...timeQuery("createdAt"),
+        changedSince: Schema.optionalKey(changed.annotate({ description: "`changedAt` from this time on, epoch milliseconds." })),
+        changedUntil: Schema.optionalKey(changed.annotate({ description: "`changedAt` before this time, epoch milliseconds." })),
+        status: Schema.optionalKey(FlowView.fields.status)
+      },
+      success: pageOf(FlowView)
+    })
       .annotate(Needs, "flows:read")
       .annotateMerge(OpenApi.annotations({ summary: "List workflows" })),
-    HttpApiEndpoint.post("draft", "/", { payload: documentPayload, success: Drafted.pipe(HttpApiSchema.status(201)), error: invalid })
+    HttpApiEndpoint.post("draft", "/", {
+      payload: documentPayload,
+      success: Drafted.pipe(HttpApiSchema.status(201)),
+      error: [invalid, revisionMismatch]
+    })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "flows:write")
       .annotateMerge(
         OpenApi.annotations({
@@ -51,6 +67,7 @@ export class WorkflowsApi extends HttpApiGroup.make("workflows")
         })
       ),
     HttpApiEndpoint.get("get", "/:id", { params: flowParams, success: Details, error: [notFound, notPublished] })
+      .annotateMerge(answersRevision)
       .annotate(Needs, "flows:read")
       .annotateMerge(OpenApi.annotations({ summary: "Get a workflow's draft" })),
     HttpApiEndpoint.get("version", "/:id/versions/:version", {
@@ -67,12 +84,19 @@ export class WorkflowsApi extends HttpApiGroup.make("workflows")
         notFound,
         invalid,
         problem(FlowDraftChanged, 409, "The draft has changed"),
-        problem(TooManyFlowVersions, 409, "Too many versions")
+        problem(TooManyFlowVersions, 409, "Too many versions"),
+        revisionMismatch
       ]
     })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "flows:publish")
       .annotateMerge(OpenApi.annotations({ summary: "Publish the draft", description: "Checked completely; becomes the next version." })),
-    HttpApiEndpoint.post("archive", "/:id/archive", { params: flowParams, success: HttpApiSchema.NoContent, error: notFound })
+    HttpApiEndpoint.post("archive", "/:id/archive", {
+      params: flowParams,
+      success: HttpApiSchema.NoContent,
+      error: [notFound, revisionMismatch]
+    })
+      .annotateMerge(expectsRevision)
       .annotate(Needs, "flows:publish")
       .annotateMerge(OpenApi.annotations({ summary: "Archive a workflow", description: "No new runs; what runs goes on." }))
   )

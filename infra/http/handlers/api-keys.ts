@@ -8,7 +8,7 @@ import { ViewServer } from "#services/ports/view-server.ts"
 import { Tenants } from "#services/tenants.ts"
 import { Api } from "../api/api.ts"
 import { Caller } from "../api/guards.ts"
-import { findViews, pageAnswer } from "./pages.ts"
+import { findViews, pageAnswer, whereBetween, whereEqual } from "./pages.ts"
 
 const issuedBody = ({ keyId, text }: IssuedApiKey) => ({ keyId, key: Redacted.value(text) })
 
@@ -33,10 +33,11 @@ export const layer = HttpApiBuilder.group(
     })
 
     return handlers.handleAll({
-      list: ({ query }) =>
+      list: ({ query: { role, status, since, until, ...page } }) =>
         Effect.gen(function* () {
           const { space } = yield* Caller
-          const found = yield* findViews(views, view, { scope: space, sort: ["createdAt"] }, query)
+          const where = [...whereEqual({ role, status }), ...whereBetween("createdAt", since, until)]
+          const found = yield* findViews(views, view, { scope: space, where }, page)
           const items = yield* Effect.forEach(found.items, (item) => bodyOf(space, item))
           return yield* pageAnswer({ items, next: found.next })
         }),

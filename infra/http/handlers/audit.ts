@@ -19,7 +19,7 @@ interface AuditQuery extends PageRequest {
 
 const listIn = (views: ViewServer["Service"], scope: Scope, { since, until, by, action, kind, target, ...page }: AuditQuery) => {
   const where = [...whereEqual({ by, action, kind, target }), ...whereBetween("at", since, until)]
-  return Effect.flatMap(findViews(views, view, { scope, where, sort: ["at"] }, page), pageAnswer)
+  return Effect.flatMap(findViews(views, view, { scope, where }, page), pageAnswer)
 }
 
 const space = HttpApiBuilder.group(

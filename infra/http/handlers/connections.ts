@@ -8,18 +8,24 @@ import { type ConnectionView, connections as view } from "#projections/connectio
 import { type Connected, Connections, type NewConnection } from "#services/connections.ts"
 import { ViewServer } from "#services/ports/view-server.ts"
 import { Api } from "../api/api.ts"
+import { AccountNotYours } from "../api/connections.ts"
 import { Caller, CurrentTenant } from "../api/guards.ts"
-import { findViews, getView, type PageRequest, pageAnswer, whereEqual } from "./pages.ts"
+import { findViews, getView, type PageRequest, pageAnswer, whereBetween, whereEqual } from "./pages.ts"
+import { answerRevision } from "./revisions.ts"
 
 interface ListQuery extends PageRequest {
   readonly connector?: ConnectorId
   readonly status?: ConnectionView["status"]
+  readonly since?: number
+  readonly until?: number
 }
 interface Asked {
   readonly params: { readonly id: ConnectionId }
 }
 
-const changedBody = ({ connectionId }: Connected) => ({ connectionId })
+/** A connection that is revoked has no revision to go on from. */
+const changed = ({ connectionId, revision }: Connected) =>
+  Effect.as(revision < 0 ? Effect.void : answerRevision(revision), { connectionId })
 const reasonDefault = "Revoked through the API"
 
 /** The same answers for a tenant and for the space: only the scope differs. */
@@ -28,11 +34,11 @@ const answersIn = <R>(
   views: ViewServer["Service"],
   scoped: Effect.Effect<SpaceScope | TenantScope, never, R>
 ) => ({
-  list: ({ query: { connector, status, ...page } }: { readonly query: ListQuery }) =>
+  list: ({ query: { connector, status, since, until, ...page } }: { readonly query: ListQuery }) =>
     Effect.gen(function* () {
       const scope = yield* scoped
-      const where = whereEqual({ connectorId: connector, status })
-      const found = yield* findViews(views, view, { scope, where, sort: ["connectedAt"] }, page)
+      const where = [...whereEqual({ connectorId: connector, status }), ...whereBetween("connectedAt", since, until)]
+      const found = yield* findViews(views, view, { scope, where }, page)
       return yield* pageAnswer({ items: yield* connections.open(scope, found.items), next: found.next })
     }),
   get: ({ params }: Asked) =>
@@ -40,27 +46,30 @@ const answersIn = <R>(
       const scope = yield* scoped
       const found = yield* getView(views, view, scope, params.id)
       const [opened] = found === null ? [] : yield* connections.open(scope, [found])
-      return opened ?? (yield* new ConnectionNotFound({ connectionId: params.id }))
+      if (opened === undefined) return yield* new ConnectionNotFound({ connectionId: params.id })
+      yield* answerRevision(opened.revision)
+      return opened
     }),
   connect: ({ payload: { connector, ...connection } }: { readonly payload: NewConnection & { readonly connector: ConnectorId } }) =>
     Effect.gen(function* () {
-      const { origin } = yield* Caller
-      return changedBody(yield* connections.connect(yield* scoped, connector, connection, origin))
+      const { origin, principal } = yield* Caller
+      if (connection.account !== undefined && principal.tenant !== undefined) return yield* new AccountNotYours()
+      return yield* changed(yield* connections.connect(yield* scoped, connector, connection, origin))
     }),
   rotate: ({ params, payload }: Asked & { readonly payload: { readonly secrets: Readonly<Record<string, Redacted.Redacted<string>>> } }) =>
     Effect.gen(function* () {
-      const { origin } = yield* Caller
-      return changedBody(yield* connections.rotate(yield* scoped, params.id, payload.secrets, origin))
+      const { expecting, origin } = yield* Caller
+      return yield* changed(yield* connections.rotate(yield* scoped, params.id, payload.secrets, origin, expecting))
     }),
   makeDefault: ({ params }: Asked) =>
     Effect.gen(function* () {
-      const { origin } = yield* Caller
-      return changedBody(yield* connections.makeDefault(yield* scoped, params.id, origin))
+      const { expecting, origin } = yield* Caller
+      return yield* changed(yield* connections.makeDefault(yield* scoped, params.id, origin, expecting))
     }),
   revoke: ({ params, query }: Asked & { readonly query: { readonly reason?: string } }) =>
     Effect.gen(function* () {
-      const { origin } = yield* Caller
-      return changedBody(yield* connections.revoke(yield* scoped, params.id, query.reason ?? reasonDefault, origin))
+      const { expecting, origin } = yield* Caller
+      return yield* changed(yield* connections.revoke(yield* scoped, params.id, query.reason ?? reasonDefault, origin, expecting))
     })
 })
 

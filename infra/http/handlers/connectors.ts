@@ -28,7 +28,7 @@ export const layer = HttpApiBuilder.group(
       list: () =>
         Effect.gen(function* () {
           const { space } = yield* Caller
-          const found = yield* findViews(views, view, { scope: space, sort: ["name"] }, { limit: ownMax, order: "oldest" })
+          const found = yield* findViews(views, view, { scope: space }, { limit: ownMax, order: "oldest" })
           const own = found.items.map(({ connectorId, name, version }) => ({
             id: connectorId,
             name,

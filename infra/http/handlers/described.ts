@@ -1,10 +1,22 @@
 /** Turns errors that any endpoint may meet into those that the API declares. */
 import { Effect, Layer } from "effect"
+import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import { HttpApiSchemaError } from "effect/http-api/HttpApiError"
-import { CommandIdReused } from "#services/transact.ts"
+import { CommandIdReused, RevisionMismatch } from "#services/transact.ts"
 import { Described } from "../api/guards.ts"
 import { requestInvalid } from "../problems.ts"
+import { answerRevision } from "./revisions.ts"
+
+const retryAfterOf = (error: unknown): number | undefined => {
+  const seconds = typeof error === "object" && error !== null && "retryAfterSeconds" in error ? error.retryAfterSeconds : undefined
+  return typeof seconds === "number" ? seconds : undefined
+}
+const answerRetryAfter = (seconds: number) =>
+  HttpEffect.appendPreResponseHandler((_request, response) =>
+    Effect.succeed(HttpServerResponse.setHeader(response, "retry-after", String(Math.max(1, Math.ceil(seconds)))))
+  )
 
 export const described = Layer.succeed(
   Described,
@@ -18,6 +30,8 @@ export const described = Layer.succeed(
         return Effect.flatMap(HttpServerRequest.HttpServerRequest, ({ headers }) =>
           Effect.fail(new CommandIdReused({ commandId: headers["idempotency-key"] ?? error.commandId }))
         )
-      return Effect.fail(error)
+      if (error instanceof RevisionMismatch) return Effect.andThen(answerRevision(error.revision), Effect.fail(error))
+      const retryAfter = retryAfterOf(error)
+      return retryAfter === undefined ? Effect.fail(error) : Effect.andThen(answerRetryAfter(retryAfter), Effect.fail(error))
     }) as never
 )

@@ -1,5 +1,5 @@
 /** Answers for events. */
-import { Effect } from "effect"
+import { Effect, type Schema } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { DeliveryNotFound } from "#domain/delivery.ts"
 import { deliveries as view } from "#projections/deliveries.ts"
@@ -20,12 +20,17 @@ export const layer = HttpApiBuilder.group(
         Effect.gen(function* () {
           const scope = yield* CurrentTenant
           const where = [...whereEqual({ status, connectorId: connector, event }), ...whereBetween("receivedAt", since, until)]
-          return yield* pageAnswer(yield* findViews(views, view, { scope, where, sort: ["receivedAt"] }, page))
+          return yield* pageAnswer(yield* findViews(views, view, { scope, where }, page))
         }),
       get: ({ params }) =>
         Effect.gen(function* () {
           const found = yield* getView(views, view, yield* CurrentTenant, params.id)
           return found ?? (yield* new DeliveryNotFound({ deliveryId: params.id }))
+        }),
+      content: ({ params }) =>
+        Effect.gen(function* () {
+          const { body, ...head } = yield* deliveries.content(yield* CurrentTenant, params.id)
+          return { ...head, deliveryId: params.id, body: body as Schema.Json }
         }),
       explain: ({ params }) =>
         Effect.gen(function* () {

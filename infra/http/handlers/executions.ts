@@ -12,13 +12,11 @@ import { Runs } from "#services/runs.ts"
 import { Api } from "../api/api.ts"
 import { Caller, CurrentTenant } from "../api/guards.ts"
 import { findViews, getView, pageAnswer, whereBetween, whereEqual } from "./pages.ts"
+import { answerRevision } from "./revisions.ts"
 import { followRuns, resumeAfter } from "./run-stream.ts"
 
-const changedBody = (id: RunId, { state, revision }: { readonly state: Run; readonly revision: number }) => ({
-  id,
-  status: state.status,
-  revision
-})
+const changed = (id: RunId, { state, revision }: { readonly state: Run; readonly revision: number }) =>
+  Effect.as(answerRevision(revision), { id, status: state.status, revision })
 
 export const layer = HttpApiBuilder.group(
   Api,
@@ -27,51 +25,54 @@ export const layer = HttpApiBuilder.group(
     const runs = yield* Runs
     const views = yield* ViewServer
     const feed = yield* Feed
-    const journal = yield* Journal
+    const { journalId, readStream } = yield* Journal
     return handlers.handleAll({
       list: ({ query: { status, workflow, delivery, since, until, ...page } }) =>
         Effect.gen(function* () {
           const scope = yield* CurrentTenant
           const where = [...whereEqual({ status, flowId: workflow, deliveryId: delivery }), ...whereBetween("startedAt", since, until)]
-          return yield* pageAnswer(yield* findViews(views, view, { scope, where, sort: ["startedAt"] }, page))
+          return yield* pageAnswer(yield* findViews(views, view, { scope, where }, page))
         }),
       get: ({ params }) =>
         Effect.gen(function* () {
           const found = yield* getView(views, view, yield* CurrentTenant, params.id)
-          return found ?? (yield* new RunNotFound({ runId: params.id }))
+          if (found === null) return yield* new RunNotFound({ runId: params.id })
+          yield* answerRevision(found.revision)
+          return found
         }),
       stream: ({ headers }) =>
         Effect.gen(function* () {
           const scope = yield* CurrentTenant
-          const seen = yield* resumeAfter(feed, headers["last-event-id"])
-          return yield* followRuns(feed, scope, { local: "run-", after: seen ?? (yield* feed.head) })
+          const seen = yield* resumeAfter(feed, journalId, headers["last-event-id"])
+          return yield* followRuns(feed, scope, { journalId, local: "run-", after: seen ?? (yield* feed.head) })
         }),
       streamOne: ({ params, headers }) =>
         Effect.gen(function* () {
           const scope = yield* CurrentTenant
-          const seen = yield* resumeAfter(feed, headers["last-event-id"])
+          const seen = yield* resumeAfter(feed, journalId, headers["last-event-id"])
           const after = yield* feed.head
-          const history = yield* journal.readStream(scope, streamName(scope, `run-${params.id}`))
+          const history = yield* readStream(scope, streamName(scope, `run-${params.id}`))
           if (history.length === 0) return yield* new RunNotFound({ runId: params.id })
           const before = history.filter(({ position }) => seen === undefined || position > seen)
-          return yield* followRuns(feed, scope, { local: `run-${params.id}`, after, before, known: history.at(-1)!.position })
+          return yield* followRuns(feed, scope, { journalId, local: `run-${params.id}`, after, before, known: history.at(-1)!.position })
         }),
       step: ({ params }) => Effect.flatMap(CurrentTenant, (scope) => runs.step(scope, params.id, params.step)),
       cancel: ({ params, payload }) =>
         Effect.gen(function* () {
-          const { origin } = yield* Caller
-          return changedBody(params.id, yield* runs.cancel(yield* CurrentTenant, params.id, payload.reason, origin))
+          const { expecting, origin } = yield* Caller
+          return yield* changed(params.id, yield* runs.cancel(yield* CurrentTenant, params.id, payload.reason, origin, expecting))
         }),
       retry: ({ params }) =>
         Effect.gen(function* () {
-          const { origin } = yield* Caller
-          return changedBody(params.id, yield* runs.retry(yield* CurrentTenant, params.id, origin))
+          const { expecting, origin } = yield* Caller
+          return yield* changed(params.id, yield* runs.retry(yield* CurrentTenant, params.id, origin, expecting))
         }),
       decide: ({ params, payload }) =>
         Effect.gen(function* () {
-          const { origin } = yield* Caller
+          const { expecting, origin } = yield* Caller
           const { decision, output } = payload
-          return changedBody(params.id, yield* runs.decide(yield* CurrentTenant, params.id, params.step, decision, output, origin))
+          const scope = yield* CurrentTenant
+          return yield* changed(params.id, yield* runs.decide(scope, params.id, params.step, decision, output, origin, expecting))
         })
     })
   })

@@ -10,10 +10,17 @@ import { ViewServer } from "#services/ports/view-server.ts"
 import { PublicUrl } from "../../config.ts"
 import { Api } from "../api/api.ts"
 import { Caller, CurrentTenant } from "../api/guards.ts"
-import { findViews, type PageRequest, pageAnswer } from "./pages.ts"
+import { findViews, getView, type PageRequest, pageAnswer, whereBetween, whereEqual } from "./pages.ts"
+import { answerRevision } from "./revisions.ts"
 
 interface Asked {
   readonly params: { readonly id: EndpointId }
+}
+interface ListQuery extends PageRequest {
+  readonly connector?: string
+  readonly status?: EndpointView["status"]
+  readonly since?: number
+  readonly until?: number
 }
 type NewEndpointBody = Omit<NewEndpoint, "connectorId"> & { readonly connector: string }
 
@@ -34,9 +41,10 @@ const answersIn = Effect.fnUntraced(function* <R>(scoped: Effect.Effect<SpaceSco
   })
 
   return {
-    list: ({ query }: { readonly query: PageRequest }) =>
+    list: ({ query: { connector, status, since, until, ...page } }: { readonly query: ListQuery }) =>
       Effect.gen(function* () {
-        const { items, next } = yield* findViews(views, view, { scope: yield* scoped, sort: ["createdAt"] }, query)
+        const where = [...whereEqual({ connectorId: connector, status }), ...whereBetween("createdAt", since, until)]
+        const { items, next } = yield* findViews(views, view, { scope: yield* scoped, where }, page)
         return yield* pageAnswer({ items: items.map(withUrl), next })
       }),
     create: ({ payload: { connector, ...endpoint } }: { readonly payload: NewEndpointBody }) =>
@@ -45,21 +53,31 @@ const answersIn = Effect.fnUntraced(function* <R>(scoped: Effect.Effect<SpaceSco
         const { endpointId, path, secret } = yield* endpoints.create(yield* scoped, { ...endpoint, connectorId: connector }, origin)
         return { endpointId, url: publicUrl + path, secret: shown(secret) }
       }),
+    get: ({ params }: Asked) =>
+      Effect.gen(function* () {
+        const found = yield* getView(views, view, yield* scoped, params.id)
+        if (found === null) return yield* new EndpointNotFound({ endpointId: params.id })
+        yield* answerRevision(found.revision)
+        return withUrl(found)
+      }),
     rotate: ({ params, payload }: Asked & { readonly payload: { readonly secret?: Redacted.Redacted<string> } }) =>
       Effect.gen(function* () {
-        const { origin } = yield* Caller
-        const { endpointId, field, secret } = yield* endpoints.rotate(yield* mine(params.id), payload.secret, origin)
+        const { expecting, origin } = yield* Caller
+        const { endpointId, field, revision, secret } = yield* endpoints.rotate(yield* mine(params.id), payload.secret, origin, expecting)
+        yield* answerRevision(revision)
         return { endpointId, field, secret: shown(secret) }
       }),
     removeSecret: ({ params }: { readonly params: { readonly id: EndpointId; readonly field: string } }) =>
       Effect.gen(function* () {
-        const { origin } = yield* Caller
-        yield* endpoints.removeSecret(yield* mine(params.id), params.field, origin)
+        const { expecting, origin } = yield* Caller
+        const { revision } = yield* endpoints.removeSecret(yield* mine(params.id), params.field, origin, expecting)
+        yield* answerRevision(revision)
       }),
     remove: ({ params }: Asked) =>
       Effect.gen(function* () {
-        const { origin } = yield* Caller
-        yield* endpoints.remove(yield* mine(params.id), origin)
+        const { expecting, origin } = yield* Caller
+        const { revision } = yield* endpoints.remove(yield* mine(params.id), origin, expecting)
+        yield* answerRevision(revision)
       })
   }
 })

@@ -13,12 +13,13 @@ export interface PageRequest {
   readonly limit?: number
   readonly cursor?: string
   readonly order?: "newest" | "oldest"
+  /** First field of one of the projection's sorts; the first of them when left out. */
+  readonly sort?: string
 }
 export interface ViewQuery {
   readonly scope: Scope
   /** Those of all tenants of the space, besides the space's own. */
   readonly across?: SpaceScope
-  readonly sort?: ReadonlyArray<string>
   readonly where?: ReadonlyArray<Condition>
 }
 
@@ -43,10 +44,12 @@ interface Found<View> {
 export const findViews = <View extends object>(views: Views, projection: Projection<any, View>, query: ViewQuery, page: PageRequest) =>
   Effect.gen(function* () {
     const { after } = yield* Caller
-    const { limit = limitDefault, cursor, order = "newest" } = page
+    const { limit = limitDefault, cursor, order = "newest", sort } = page
+    const sorts: ReadonlyArray<ReadonlyArray<string>> = projection.sorts
+    const by = sorts.find(([first]) => first === sort) ?? sorts[0] ?? []
     const found = yield* views.find(
       projection.name,
-      { ...query, descending: order === "newest", limit, ...(cursor === undefined ? {} : { cursor }) },
+      { ...query, sort: by, descending: order === "newest", limit, ...(cursor === undefined ? {} : { cursor }) },
       after
     )
     return found as unknown as Found<View>

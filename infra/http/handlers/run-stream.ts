@@ -2,9 +2,10 @@
 import { Cause, Effect, Stream } from "effect"
 import type { Position } from "#domain/ids.ts"
 import { bucketOf, kindAndIdOf, type TenantScope } from "#domain/scope.ts"
+import { TooBusy } from "#services/actors.ts"
 import type { Feed, FeedPage } from "#services/ports/feed.ts"
 import type { StoredEvent } from "#services/ports/journal.ts"
-import { TooBusy } from "#services/transact.ts"
+import { readPositionToken, writePositionToken } from "#services/position-token.ts"
 import { Caller } from "../api/guards.ts"
 import { Stopping } from "../app.ts"
 import { RequestInvalid } from "../problems.ts"
@@ -15,21 +16,17 @@ const pageEvents = 200
 /** Live streams of this process. */
 const streamsMax = 1_000
 
-const messageOf = ({
-  position,
-  type,
-  stream,
-  revision,
-  at,
-  data
-}: Pick<StoredEvent, "position" | "type" | "stream" | "revision" | "at" | "data">) => ({
-  id: position as string | undefined,
-  event: type,
-  data: { executionId: kindAndIdOf(stream).id, revision, at, fields: data }
-})
+const messageOf =
+  (journalId: string) =>
+  ({ position, type, stream, revision, at, data }: StoredEvent) => ({
+    id: writePositionToken(journalId, position) as string | undefined,
+    event: type,
+    data: { executionId: kindAndIdOf(stream).id, revision, at, fields: data }
+  })
 const alive = { id: undefined, event: "heartbeat", data: {} }
 
 export interface FollowOptions {
+  readonly journalId: string
   /** `run-` for all runs of the tenant, `run-<id>` for one. */
   readonly local: string
   readonly after: Position | null
@@ -40,13 +37,15 @@ export interface FollowOptions {
 }
 
 /** The position to resume after, when the client named one; refused when this journal never gave it out. */
-export const resumeAfter = (feed: Feed["Service"], lastEventId: string | undefined) =>
+export const resumeAfter = (feed: Feed["Service"], journalId: string, lastEventId: string | undefined) =>
   Effect.gen(function* () {
     if (lastEventId === undefined) return undefined
-    const head = yield* feed.head
-    if (head !== null && lastEventId.length === head.length && lastEventId <= head) return lastEventId as Position
     const detail = "Expected the id of an event that this stream has told. Leave it out to begin now"
-    return yield* new RequestInvalid({ errors: [{ in: "header", pointer: "/last-event-id", detail }] })
+    const neverTold = new RequestInvalid({ errors: [{ in: "header", pointer: "/last-event-id", detail }] })
+    const token = Effect.fromResult(readPositionToken(journalId, lastEventId))
+    const position = yield* Effect.catchTag(token, "PositionMalformed", () => Effect.fail(neverTold))
+    const head = yield* feed.head
+    return head !== null && position.length === head.length && position <= head ? position : yield* neverTold
   })
 
 /** What fails inside a stream can only end it: the client comes back with the last id that it has. */
@@ -66,13 +65,14 @@ const counted = <A>(stream: Stream.Stream<A>): Stream.Stream<A> =>
   )
 
 /** Ends when the process stops or the caller's key does. */
-export const followRuns = (feed: Feed["Service"], scope: TenantScope, { local, after, before = [], known }: FollowOptions) =>
+export const followRuns = (feed: Feed["Service"], scope: TenantScope, { journalId, local, after, before = [], known }: FollowOptions) =>
   Effect.gen(function* () {
     if (open >= streamsMax) return yield* new TooBusy({ reason: `${streamsMax} live streams are open, the most that are kept.` })
     const stopping = yield* Stopping
     const { stillValid } = yield* Caller
+    const message = messageOf(journalId)
     const prefix = `${bucketOf(scope.key)}/${scope.key}/${local}`
-    const fresh = ({ events }: FeedPage) => events.filter(({ position }) => known === undefined || position > known).map(messageOf)
+    const fresh = ({ events }: FeedPage) => events.filter(({ position }) => known === undefined || position > known).map(message)
     const live = feed
       .follow({ after, limit: pageEvents, streamPrefixes: [prefix] })
       .pipe(Stream.map(fresh), Stream.flatMap(Stream.fromIterable))
@@ -81,7 +81,7 @@ export const followRuns = (feed: Feed["Service"], scope: TenantScope, { local, a
       Stream.takeWhileEffect(() => stillValid),
       Stream.map(() => alive)
     )
-    const told = Stream.fromIterable(before.map(messageOf))
+    const told = Stream.fromIterable(before.map(message))
     const all = Stream.concat(told, Stream.merge(live, beats, { haltStrategy: "either" }))
     return counted(all.pipe(Stream.interruptWhen(stopping), Stream.catchCause(endQuietly)))
   })

@@ -1,70 +1,77 @@
 /** Answers for the configuration cascade. */
-import { Effect, Layer } from "effect"
+import { Effect, Layer, type Schema } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
-import { platformScope } from "#domain/scope.ts"
+import { platformScope, type Scope } from "#domain/scope.ts"
 import { Settings } from "#services/settings.ts"
 import { Api } from "../api/api.ts"
 import { Caller, CurrentTenant } from "../api/guards.ts"
+import { answerRevision } from "./revisions.ts"
 
-const targetOf = ({ connector, flow }: { readonly connector?: string; readonly flow?: string }) => ({
-  connectorId: connector,
-  flowId: flow
-})
+interface Targeted {
+  readonly query: { readonly connector?: string; readonly flow?: string }
+}
+interface Keyed extends Targeted {
+  readonly params: { readonly key: string }
+}
+
+const targetOf = ({ connector, flow }: Targeted["query"]) => ({ connectorId: connector, flowId: flow })
+
+/** The same answers on each level: only the scope differs. */
+const answersIn = <R>(settings: Settings["Service"], scoped: Effect.Effect<Scope, never, R>) => {
+  /** What holds depends on the levels above as well: so does the tag, which begins with the scope's own revision. */
+  const tagged = (scope: Scope) => Effect.flatMap(settings.revisions(scope), (revisions) => answerRevision(...revisions))
+  return {
+    list: ({ query }: Targeted) =>
+      Effect.gen(function* () {
+        const scope = yield* scoped
+        yield* tagged(scope)
+        return { items: yield* settings.list(scope, targetOf(query)) }
+      }),
+    explain: ({ params, query: { at, ...target } }: Keyed & { readonly query: { readonly at?: number } }) =>
+      Effect.flatMap(scoped, (scope) => settings.explain(scope, params.key, { ...targetOf(target), at })),
+    set: ({ params, query, payload }: Keyed & { readonly payload: { readonly value: Schema.Json } }) =>
+      Effect.gen(function* () {
+        const { expecting, origin } = yield* Caller
+        const scope = yield* scoped
+        const done = yield* settings.set(scope, params.key, payload.value, targetOf(query), origin, expecting)
+        yield* tagged(scope)
+        return done
+      }),
+    clear: ({ params, query }: Keyed) =>
+      Effect.gen(function* () {
+        const { expecting, origin } = yield* Caller
+        const scope = yield* scoped
+        const done = yield* settings.clear(scope, params.key, targetOf(query), origin, expecting)
+        yield* tagged(scope)
+        return done
+      })
+  }
+}
 
 const platform = HttpApiBuilder.group(
   Api,
   "platformSettings",
   Effect.fnUntraced(function* (handlers) {
-    const settings = yield* Settings
-    return handlers.handleAll({
-      list: ({ query }) => Effect.map(settings.list(platformScope, targetOf(query)), (items) => ({ items })),
-      explain: ({ params, query }) => settings.explain(platformScope, params.key, { ...targetOf(query), at: query.at }),
-      set: ({ params, query, payload }) =>
-        Effect.flatMap(Caller, ({ origin }) => settings.set(platformScope, params.key, payload.value, targetOf(query), origin)),
-      clear: ({ params, query }) =>
-        Effect.flatMap(Caller, ({ origin }) => settings.clear(platformScope, params.key, targetOf(query), origin))
-    })
+    return handlers.handleAll(answersIn(yield* Settings, Effect.succeed(platformScope)))
   })
 )
-
 const space = HttpApiBuilder.group(
   Api,
   "settings",
   Effect.fnUntraced(function* (handlers) {
-    const settings = yield* Settings
-    return handlers.handleAll({
-      list: ({ query }) => Effect.flatMap(Caller, ({ space }) => Effect.map(settings.list(space, targetOf(query)), (items) => ({ items }))),
-      explain: ({ params, query }) =>
-        Effect.flatMap(Caller, ({ space }) => settings.explain(space, params.key, { ...targetOf(query), at: query.at })),
-      set: ({ params, query, payload }) =>
-        Effect.flatMap(Caller, ({ space, origin }) => settings.set(space, params.key, payload.value, targetOf(query), origin)),
-      clear: ({ params, query }) =>
-        Effect.flatMap(Caller, ({ space, origin }) => settings.clear(space, params.key, targetOf(query), origin))
-    })
+    return handlers.handleAll(
+      answersIn(
+        yield* Settings,
+        Effect.map(Caller, ({ space }) => space)
+      )
+    )
   })
 )
-
 const tenant = HttpApiBuilder.group(
   Api,
   "tenantSettings",
   Effect.fnUntraced(function* (handlers) {
-    const settings = yield* Settings
-    return handlers.handleAll({
-      list: ({ query }) =>
-        Effect.flatMap(CurrentTenant, (scope) => Effect.map(settings.list(scope, targetOf(query)), (items) => ({ items }))),
-      explain: ({ params, query }) =>
-        Effect.flatMap(CurrentTenant, (scope) => settings.explain(scope, params.key, { ...targetOf(query), at: query.at })),
-      set: ({ params, query, payload }) =>
-        Effect.gen(function* () {
-          const { origin } = yield* Caller
-          return yield* settings.set(yield* CurrentTenant, params.key, payload.value, targetOf(query), origin)
-        }),
-      clear: ({ params, query }) =>
-        Effect.gen(function* () {
-          const { origin } = yield* Caller
-          return yield* settings.clear(yield* CurrentTenant, params.key, targetOf(query), origin)
-        })
-    })
+    return handlers.handleAll(answersIn(yield* Settings, CurrentTenant))
   })
 )
 

@@ -4,8 +4,8 @@ import { readdir } from "node:fs/promises"
 import { join } from "node:path"
 import { Clock, Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
-import { JournalThread } from "#adapters/sqlite/journal-thread-client.ts"
 import { Feed } from "#services/ports/feed.ts"
+import { Journal } from "#services/ports/journal.ts"
 import { Process } from "../../config.ts"
 import { version } from "../../version.ts"
 import { Api } from "../api/api.ts"
@@ -23,7 +23,7 @@ export const layer = HttpApiBuilder.group(
   "system",
   Effect.fnUntraced(function* (handlers) {
     const { dataFolder } = yield* Process
-    const { connection } = yield* JournalThread
+    const { journalId } = yield* Journal
     const feed = yield* Feed
     const startedAt = yield* Clock.currentTimeMillis
     return handlers.handle("info", () =>
@@ -31,7 +31,7 @@ export const layer = HttpApiBuilder.group(
         const { bavail, blocks, bsize } = statfsSync(dataFolder)
         const disk = { usedBytes: yield* usedBytes(dataFolder), freeBytes: bavail * bsize, totalBytes: blocks * bsize }
         const head = yield* feed.head
-        return { version, node: process.version, journalId: connection.journalId, head, dataFolder, disk, startedAt }
+        return { version, node: process.version, journalId, head, dataFolder, disk, startedAt }
       })
     )
   })

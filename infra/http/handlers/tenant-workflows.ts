@@ -6,7 +6,7 @@ import { type EnabledResult, Enablements } from "#services/enablements.ts"
 import { ViewServer } from "#services/ports/view-server.ts"
 import { Api } from "../api/api.ts"
 import { Caller, CurrentTenant } from "../api/guards.ts"
-import { findViews, pageAnswer, whereEqual } from "./pages.ts"
+import { findViews, pageAnswer, whereBetween, whereEqual } from "./pages.ts"
 
 const enabledBody = ({ flowId, version, missing }: EnabledResult) => ({
   id: flowId,
@@ -21,10 +21,11 @@ export const layer = HttpApiBuilder.group(
     const enablements = yield* Enablements
     const views = yield* ViewServer
     return handlers.handleAll({
-      list: ({ query: { status, ...page } }) =>
+      list: ({ query: { status, since, until, ...page } }) =>
         Effect.gen(function* () {
           const scope = yield* CurrentTenant
-          return yield* pageAnswer(yield* findViews(views, view, { scope, where: whereEqual({ status }), sort: ["changedAt"] }, page))
+          const where = [...whereEqual({ status }), ...whereBetween("changedAt", since, until)]
+          return yield* pageAnswer(yield* findViews(views, view, { scope, where }, page))
         }),
       enable: ({ params, payload }) =>
         Effect.gen(function* () {

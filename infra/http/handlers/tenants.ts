@@ -1,5 +1,5 @@
 /** Answers for tenants. */
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Result } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import type { TenantScope } from "#domain/scope.ts"
 import { tenants as view } from "#projections/tenants.ts"
@@ -7,10 +7,12 @@ import { ViewServer } from "#services/ports/view-server.ts"
 import { type TenantDetails, Tenants } from "#services/tenants.ts"
 import { Api } from "../api/api.ts"
 import { Caller, CurrentTenant } from "../api/guards.ts"
-import { partOf } from "./origins.ts"
-import { findViews, pageAnswer, whereEqual } from "./pages.ts"
+import { findViews, pageAnswer, whereBetween, whereEqual } from "./pages.ts"
+import { answerRevision } from "./revisions.ts"
+import { bulkBody, readBulk } from "./tenants-bulk.ts"
 
-const bodyOf = ({ tenantKey: _, ...shown }: TenantDetails & { readonly createdAt?: number }) => shown
+const bodyOf = ({ tenantKey: _, revision: __, ...shown }: TenantDetails & { readonly createdAt?: number; readonly revision?: number }) =>
+  shown
 
 const all = HttpApiBuilder.group(
   Api,
@@ -19,11 +21,11 @@ const all = HttpApiBuilder.group(
     const tenants = yield* Tenants
     const views = yield* ViewServer
     return handlers.handleAll({
-      list: ({ query: { status, plan, region, ...page } }) =>
+      list: ({ query: { status, plan, region, tier, since, until, ...page } }) =>
         Effect.gen(function* () {
           const { space } = yield* Caller
-          const where = whereEqual({ status, plan, region })
-          const found = yield* findViews(views, view, { scope: space, across: space, where, sort: ["createdAt"] }, page)
+          const where = [...whereEqual({ status, plan, region, tier }), ...whereBetween("createdAt", since, until)]
+          const found = yield* findViews(views, view, { scope: space, across: space, where }, page)
           const items = yield* tenants.open(space, found.items)
           return yield* pageAnswer({ items: items.map(bodyOf), next: found.next })
         }),
@@ -32,6 +34,14 @@ const all = HttpApiBuilder.group(
           const { space, origin } = yield* Caller
           const scope = yield* tenants.create(space, payload, origin)
           return bodyOf(yield* tenants.get(scope))
+        }),
+      createAll: ({ payload }) =>
+        Effect.gen(function* () {
+          const { space, origin } = yield* Caller
+          const read = yield* readBulk(payload)
+          const wanted = read.flatMap((found) => (Result.isSuccess(found) ? [found.success] : []))
+          const outcomes = yield* tenants.createAll(space, wanted, origin)
+          return bulkBody(read, outcomes)
         })
     })
   })
@@ -42,29 +52,32 @@ const one = HttpApiBuilder.group(
   "tenant",
   Effect.fnUntraced(function* (handlers) {
     const tenants = yield* Tenants
-    const show = (scope: TenantScope) => Effect.map(tenants.get(scope), bodyOf)
+    const show = Effect.fnUntraced(function* (scope: TenantScope) {
+      const found = yield* tenants.get(scope)
+      yield* answerRevision(found.revision)
+      return bodyOf(found)
+    })
     return handlers.handleAll({
       get: () => Effect.flatMap(CurrentTenant, show),
       change: ({ payload }) =>
         Effect.gen(function* () {
-          const { origin } = yield* Caller
+          const { expecting, origin } = yield* Caller
           const scope = yield* CurrentTenant
-          if (payload.plan !== undefined) yield* tenants.changePlan(scope, payload.plan, partOf(origin, "plan"))
-          if (payload.displayName !== undefined) yield* tenants.rename(scope, payload.displayName, partOf(origin, "name"))
+          yield* tenants.change(scope, payload, origin, expecting)
           return yield* show(scope)
         }),
       suspend: () =>
         Effect.gen(function* () {
-          const { origin } = yield* Caller
+          const { expecting, origin } = yield* Caller
           const scope = yield* CurrentTenant
-          yield* tenants.suspend(scope, origin)
+          yield* tenants.suspend(scope, origin, expecting)
           return yield* show(scope)
         }),
       activate: () =>
         Effect.gen(function* () {
-          const { origin } = yield* Caller
+          const { expecting, origin } = yield* Caller
           const scope = yield* CurrentTenant
-          yield* tenants.activate(scope, origin)
+          yield* tenants.activate(scope, origin, expecting)
           return yield* show(scope)
         })
     })

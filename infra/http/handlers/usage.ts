@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import { HttpApiBuilder } from "effect/http-api"
 import { CountedDimension } from "#domain/plan.ts"
 import { usage as view } from "#projections/usage.ts"
+import type { Condition } from "#services/ports/read-models.ts"
 import { ViewServer } from "#services/ports/view-server.ts"
 import { Quotas } from "#services/quotas.ts"
 import { Api } from "../api/api.ts"
@@ -21,10 +22,15 @@ export const layer = HttpApiBuilder.group(
           const scope = yield* CurrentTenant
           return { items: yield* Effect.forEach(CountedDimension.literals, (dimension) => quotas.standing(scope, dimension)) }
         }),
-      history: ({ query: { dimension, ...page } }) =>
+      history: ({ query: { dimension, window, reservedMin, ...page } }) =>
         Effect.gen(function* () {
           const scope = yield* CurrentTenant
-          return yield* pageAnswer(yield* findViews(views, view, { scope, where: whereEqual({ dimension }), sort: ["window"] }, page))
+          const where: ReadonlyArray<Condition> = [
+            ...whereEqual({ dimension }),
+            ...(window === undefined ? [] : [{ field: "window", is: "prefix" as const, value: window }]),
+            ...(reservedMin === undefined ? [] : [{ field: "reserved", is: "gte" as const, value: reservedMin }])
+          ]
+          return yield* pageAnswer(yield* findViews(views, view, { scope, where }, page))
         }),
       ledger: ({ params: { dimension, window }, query }) =>
         Effect.gen(function* () {

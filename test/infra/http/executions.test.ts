@@ -151,10 +151,16 @@ describe("an execution", () => {
     assert.deepStrictEqual(await follow(`${tenant}/executions/stream`, "RunSucceeded", all[1]!.id), all.slice(2))
   })
   it("refuses to go on after a position that it never gave out", async () => {
-    for (const id of ["0", "9999999999999999", "x"]) {
+    const [told] = await follow(`${tenant}/executions/${(await ended()).id}/stream`, "RunSucceeded")
+    const [journalId] = told!.id!.split(":")
+    for (const id of ["0", "9999999999999999", "x", `${journalId}:0`, `${journalId}:9999999999999999`]) {
       const { status, body } = await ask("GET", `${tenant}/executions/stream`, { headers: { "last-event-id": id } })
       assert.deepStrictEqual([status, body.errors[0].pointer], [400, "/last-event-id"])
     }
+    const foreign = await ask("GET", `${tenant}/executions/stream`, {
+      headers: { "last-event-id": told!.id!.replace(journalId!, "another") }
+    })
+    assert.deepStrictEqual([foreign.status, foreign.body.type], [409, "/problems/position-foreign"])
   })
   it("tells what happens from now on", async () => {
     const following = follow(`${tenant}/executions/stream`, "RunSucceeded")
@@ -184,6 +190,17 @@ describe("an execution", () => {
 })
 
 describe("an event", () => {
+  it("can be opened by who may see content, without signatures", async () => {
+    const { deliveryId } = await ended()
+    const path = `${tenant}/events/${deliveryId}/content`
+    const { body, text } = await ok("GET", path)
+    assert.deepStrictEqual([body.deliveryId, body.event, body.body.id], [deliveryId, "orders/create", (await ended()).id && body.body.id])
+    assert.notInclude(text, "hmac")
+    const { key } = (await ok("POST", "/api/v1/api-keys", { role: "viewer", label: "looks on" })).body
+    const refused = await ask("GET", path, { key })
+    assert.deepStrictEqual([refused.status, refused.body.permission], [403, "events:content"])
+    assert.strictEqual((await ask("GET", path.replace("acme", "globex"))).status, 404)
+  })
   it("explains what became of it", async () => {
     const { deliveryId } = await ended()
     const { body } = await ok("GET", `${tenant}/events/${deliveryId}/explain`)

@@ -92,6 +92,22 @@ describe("a change", () => {
       )
     }
   })
+  it("is read from its position on, and nobody else's position is compared with ours", async () => {
+    const read = (position: string) => ask("GET", "/api/v1/tenants", { headers: { "x-min-position": position } })
+    const position = (await ask("POST", "/api/v1/tenants", { body: { id: "tokens" } })).headers.get("x-position")!
+    const [journalId, bare] = position.split(":")
+    assert.strictEqual(journalId, (await ask("GET", "/api/v1/system")).body.journalId)
+    assert.strictEqual((await read(position)).status, 200)
+    for (const malformed of [bare!, `${position}:1`, "x y", ""]) {
+      const { status, body } = await read(malformed)
+      assert.deepStrictEqual([status, body.type], [400, "/problems/position-malformed"], malformed)
+    }
+    const foreign = await read(`another:${bare}`)
+    assert.deepStrictEqual([foreign.status, foreign.body.type], [409, "/problems/position-foreign"])
+    const ahead = await read(`${journalId}:9${bare!.slice(1)}`)
+    assert.deepStrictEqual([ahead.status, ahead.body.type], [503, "/problems/views-behind"])
+    assert.match(ahead.headers.get("retry-after")!, /^[1-9]\d*$/)
+  })
   it("refuses members that it does not know", async () => {
     const { status, body } = await ask("POST", "/api/v1/tenants", { body: '{"id":"p","__proto__":{"admin":true},"plam":"x"}' })
     assert.strictEqual(status, 400)
