@@ -40,7 +40,7 @@ export interface Envelope {
   /** Epoch milliseconds; it orders nothing (R30). */
   readonly at: number
   readonly origin: Origin
-  /** SHA-256 over the stream's hash before it and this event's stored bytes, hex (R33). */
+  /** SHA-256 over the stream's hash before and the stored bytes of the append that this event was written by, hex (R33). */
   readonly hash: string
 }
 

@@ -11,8 +11,8 @@ import { type TextTemplate, textTemplate, type Unfilled, unfitForHeader, type Va
 
 /** When neither the action nor the step says otherwise. */
 export const defaultTimeoutMillis = 30_000
-/** An answer larger than this is refused. */
-export const responseBytesMax = 10 * 1024 * 1024
+/** An answer larger than this is refused: with what JSON adds, it has to fit into one append. */
+export const responseBytesMax = 4 * 1024 * 1024
 
 /** The request was not built, and nothing was called: the same input fails again. */
 export class RequestRefused extends Schema.TaggedError<RequestRefused>()("RequestRefused", {

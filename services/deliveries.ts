@@ -7,7 +7,7 @@ import type { Origin } from "#domain/recorded.ts"
 import { run } from "#domain/run.ts"
 import { streamName, type TenantScope } from "#domain/scope.ts"
 import { Connectors } from "./connectors.ts"
-import { type TriggerData, triggerOf } from "./delivery-content.ts"
+import { type DeliveryHead, decodeDeliveryContent } from "./delivery-content.ts"
 import { deliveryIdOf } from "./identities.ts"
 import { Ingest, type ReceivedEvent } from "./ingest.ts"
 import { Entropy } from "./ports/entropy.ts"
@@ -100,11 +100,11 @@ export class Deliveries extends Context.Service<
   {
     /** Takes in an event as if the app had sent it; the caller's key takes the place of the signature. */
     readonly send: (scope: TenantScope, sent: SentEvent, origin: Origin) => Effect.Effect<ReceivedEvent, ConnectorNotFound | TransactError>
-    /** What came in, opened for this request. */
+    /** What came in, opened for this request; the body as JSON text, since it may be large and nest deep. */
     readonly content: (
       scope: TenantScope,
       deliveryId: string
-    ) => Effect.Effect<TriggerData, DeliveryNotFound | ContentGone | JournalUnavailable | TransactError>
+    ) => Effect.Effect<DeliveryHead & { readonly body: string }, DeliveryNotFound | ContentGone | JournalUnavailable | TransactError>
     readonly explain: (
       scope: TenantScope,
       deliveryId: string
@@ -142,7 +142,8 @@ export class Deliveries extends Context.Service<
           const { received } = (yield* read(delivery, scope, deliveryId)).state
           if (received === null) return yield* missing
           const [bytes] = yield* payloads.open(scope, [received.content])
-          return triggerOf(bytes!)
+          const { head, body } = decodeDeliveryContent(bytes!)
+          return { ...head, body: Buffer.from(body).toString() }
         }),
         explain: Effect.fn("Deliveries.explain")(function* (scope, deliveryId) {
           const missing = new DeliveryNotFound({ deliveryId })

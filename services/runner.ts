@@ -61,12 +61,16 @@ interface Drive {
   /** Decided and waiting to ride along with the next append. */
   commands: Array<RunCommand>
   contents: Array<NewContent>
+  /** Length of the contents' text, so that no append grows too large for the journal. */
+  kept: number
   presumeAbsent: boolean
   onRecord: (() => void) | undefined
   reserved: Effect.Effect<unknown, TransactError | RunRejection>
 }
 
 const actor = systemActor("runner")
+/** Content that waits for the next append, in characters: more is written at once. */
+const keptMax = 1_048_576
 const slotOf = (step: string, attempt: number, what: "in" | "out") => `${step}.${attempt}.${what}`
 
 export class Runner extends Context.Service<
@@ -114,6 +118,7 @@ export class Runner extends Context.Service<
         const { commands, contents } = drive
         drive.commands = []
         drive.contents = []
+        drive.kept = 0
         const done = yield* transact(run, drive.scope, drive.runId, commands, {
           origin: drive.origin,
           contents,
@@ -133,7 +138,9 @@ export class Runner extends Context.Service<
       /** Keeps content with the next append; the reference is known at once. */
       const keep = (drive: Drive, step: string, attempt: number, what: "in" | "out", content: unknown): ContentRef => {
         const slot = slotOf(step, attempt, what)
-        drive.contents.push({ slot, bytes: JSON.stringify(content) })
+        const bytes = JSON.stringify(content)
+        drive.contents.push({ slot, bytes })
+        drive.kept += bytes.length
         return contentRef(`run-${drive.runId}`, slot)
       }
 
@@ -270,6 +277,7 @@ export class Runner extends Context.Service<
                 if (attempt === undefined) again = true
                 else attempts.push(attempt)
               }
+              if (drive.kept > keptMax) yield* flush(drive)
             }
           }
           if (attempts.length === 0 && again) continue
@@ -367,6 +375,7 @@ export class Runner extends Context.Service<
         state,
         commands: [],
         contents: [],
+        kept: 0,
         presumeAbsent: false,
         onRecord: undefined,
         reserved: Effect.void

@@ -299,6 +299,8 @@ export class Transact extends Context.Service<
       const failed = (job: Job, error: AppendRejected | JournalUnavailable): Effect.Effect<Transacted<Any, Any>, Any> => {
         job.actor.loaded = false
         if (error._tag === "StreamRetired") return Effect.fail(new AggregateRetired({ stream: localNameOf(job.stream) }))
+        // Nobody may hand over so much: the same append would fail for ever.
+        if (error._tag === "AppendTooLarge") return Effect.die(error)
         if (error._tag !== "RevisionConflict") return Effect.fail(error)
         conflicts++
         return ++job.conflicts > limits.conflictRetries

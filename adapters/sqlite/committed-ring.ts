@@ -1,5 +1,6 @@
 /** The newest committed events in memory: what followers of the feed read without asking the journal's thread. */
 import type { Append, StoredEvent } from "#services/ports/journal.ts"
+import { hashCharacters } from "./journal-protocol.ts"
 import { EventOfRow } from "./stored-event.ts"
 
 /** Events held, and the characters of their fields: about 16 MiB at most. */
@@ -33,8 +34,8 @@ export class CommittedRing {
     return this.last
   }
 
-  /** Takes a committed append; its hashes begin at `firstHash`. Appends come in the order of their positions; after a gap the ring starts anew. */
-  add(append: Append, lastPosition: number, lastRevision: number, hashes: ReadonlyArray<string>, firstHash: number): void {
+  /** Takes a committed append; its hash stands in `hashes` from `hashAt` on. Appends come in the order of their positions; after a gap the ring starts anew. */
+  add(append: Append, lastPosition: number, lastRevision: number, hashes: string, hashAt: number): void {
     const count = append.events.length
     const firstPosition = lastPosition - count + 1
     if (firstPosition !== this.last + 1) this.clear()
@@ -45,19 +46,8 @@ export class CommittedRing {
     const build = () =>
       (built ??= events.map(({ id, type, version, data }, index) => {
         const revision = lastRevision - count + 1 + index
-        return new EventOfRow(
-          firstPosition + index,
-          scope,
-          stream,
-          revision,
-          id,
-          type,
-          version,
-          at,
-          origin,
-          data,
-          hashes[firstHash + index]!
-        )
+        const hash = hashes.slice(hashAt, hashAt + hashCharacters)
+        return new EventOfRow(firstPosition + index, scope, stream, revision, id, type, version, at, origin, data, hash)
       }))
     this.appends.push({ firstPosition, lastPosition, characters, build })
     this.events += count

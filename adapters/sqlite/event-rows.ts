@@ -1,6 +1,6 @@
-/** Reads event rows and verifies their checksums, for the journal thread and for readers of their own. */
+/** Reads events from the rows of their appends and verifies the checksums, for the journal thread and for readers of their own. */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { recordText, rowChecksum } from "./event-record.ts"
+import { linesPerEvent, recordText, rowChecksum } from "./event-record.ts"
 import { RecentMap } from "./recent-map.ts"
 
 /** A stored row whose bytes are not those that were written (R33). */
@@ -39,26 +39,31 @@ interface NamedType {
   readonly type: string
   readonly version: number
 }
+/** Of the events that a read looks at: those behind a position, from a revision on, and how many it still takes. */
+interface Wanted {
+  readonly after: number
+  readonly from: number
+  left: number
+}
 /** In the order of `columns`. */
 type Row = readonly [
   position: number,
   streamId: number,
   revision: number,
-  typeId: number,
+  count: number,
   at: number,
-  id: string,
-  hash: string,
   checksum: number,
+  hash: string,
   contents: string | null,
   origin: string,
-  data: string,
+  events: string,
   scopeId: number | null,
   local: string
 ]
 const columns =
-  "e.position, e.stream_id, e.revision, e.type_id, e.at, e.id, e.hash, e.checksum, e.contents, e.origin, e.data, s.scope_id, s.local"
-/** A left join: an event whose stream is not stored must be found, not left out. */
-const tables = "events e LEFT JOIN streams s ON s.id = e.stream_id"
+  "a.position, a.stream_id, a.revision, a.count, a.at, a.checksum, a.hash, a.contents, a.origin, a.events, s.scope_id, s.local"
+/** A left join: an append whose stream is not stored must be found, not left out. */
+const tables = "appends a LEFT JOIN streams s ON s.id = a.stream_id"
 
 /** Stream names held in memory; about 250 bytes each. */
 const namesMax = 16_384
@@ -75,33 +80,35 @@ export interface FeedPageRead {
 export class EventRows {
   private readonly names = new RecentMap<number, NamedStream>(namesMax)
   private readonly scopes = new RecentMap<number, NamedScope>(scopesMax)
-  private readonly types = new Map<number, NamedType>()
+  private readonly types = new Map<string, NamedType>()
   private readonly page: StatementSync
   private readonly scan: StatementSync
   private readonly one: StatementSync
   private readonly ofStream: StatementSync
   private readonly stream: StatementSync
   private readonly scope: StatementSync
-  private readonly type: StatementSync
   private readonly retired: StatementSync
 
   constructor(db: DatabaseSync) {
-    this.page = db.prepare(`SELECT ${columns} FROM ${tables} WHERE e.position > ? ORDER BY e.position LIMIT ?`)
+    this.page = db.prepare(`SELECT ${columns} FROM ${tables} WHERE a.position > ? ORDER BY a.position LIMIT ?`)
     this.scan = db.prepare(
-      `SELECT e.position, e.stream_id, s.scope_id, s.local FROM ${tables} WHERE e.position > ? ORDER BY e.position LIMIT ?`
+      `SELECT a.position, a.stream_id, s.scope_id, s.local FROM ${tables} WHERE a.position > ? ORDER BY a.position LIMIT ?`
     )
-    this.one = db.prepare(`SELECT ${columns} FROM ${tables} WHERE e.position = ?`)
-    this.ofStream = db.prepare(`SELECT ${columns} FROM ${tables} WHERE e.stream_id = ? AND e.revision >= ? ORDER BY e.revision LIMIT ?`)
+    this.one = db.prepare(`SELECT ${columns} FROM ${tables} WHERE a.position = ?`)
+    this.ofStream = db.prepare(`SELECT ${columns} FROM ${tables} WHERE a.stream_id = ? AND a.revision >= ? ORDER BY a.revision`)
     this.stream = db.prepare("SELECT scope_id, local FROM streams WHERE id = ?")
     this.scope = db.prepare("SELECT space, key, bucket FROM scopes WHERE id = ?")
-    this.type = db.prepare("SELECT type, version FROM event_types WHERE id = ?")
     this.retired = db.prepare("SELECT coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'lastPosition'), 0) AS retired")
     for (const statement of [this.page, this.scan, this.one, this.ofStream, this.stream]) statement.setReturnArrays(true)
   }
 
+  /** A limit of -1: all. */
   readStream(streamId: number, from: number, limit: number, take: TakeEvent): void {
-    const rows = this.ofStream.all(streamId, from, limit) as unknown as ReadonlyArray<Row>
-    for (const row of rows) this.give(row, take)
+    const wanted: Wanted = { after: -1, from, left: limit < 0 ? Number.POSITIVE_INFINITY : limit }
+    for (const row of this.ofStream.iterate(streamId, from)) {
+      if (wanted.left === 0) return
+      this.give(row as unknown as Row, wanted, take)
+    }
   }
 
   readFeed(after: number, limit: number, prefixes: ReadonlyArray<string> | null, take: TakeEvent): FeedPageRead {
@@ -112,37 +119,53 @@ export class EventRows {
   }
 
   private readAll(after: number, limit: number, take: TakeEvent): FeedPageRead {
-    const rows = this.page.all(after, limit) as unknown as ReadonlyArray<Row>
-    for (const row of rows) this.give(row, take)
-    return { position: rows.length === 0 ? after : rows[rows.length - 1]![0], atHead: rows.length < limit }
+    const wanted: Wanted = { after, from: 0, left: limit }
+    let position = after
+    // No append is empty: there are no more rows than events.
+    for (const row of this.page.iterate(after, limit)) {
+      if (wanted.left === 0) return { position, atHead: false }
+      position = this.give(row as unknown as Row, wanted, take)
+    }
+    return { position, atHead: wanted.left > 0 }
   }
 
   private readFiltered(after: number, limit: number, prefixes: ReadonlyArray<string>, take: TakeEvent): FeedPageRead {
     const seen = this.scan.all(after, scanMax) as unknown as ReadonlyArray<readonly [number, number, number | null, string]>
+    const wanted: Wanted = { after, from: 0, left: limit }
     let position = after
-    let taken = 0
     for (const [at, streamId, scopeId, local] of seen) {
-      position = at
       const stream = this.scoped(scopeId, streamId).prefix + local
-      if (!prefixes.some((prefix) => stream.startsWith(prefix))) continue
+      if (!prefixes.some((prefix) => stream.startsWith(prefix))) {
+        position = at
+        continue
+      }
       const row = this.one.get(at) as unknown as Row | undefined
-      if (row === undefined) continue // Retired since the scan.
-      this.give(row, take)
-      if (++taken === limit) return { position, atHead: false }
+      position = row === undefined ? at : this.give(row, wanted, take) // Or it was retired since the scan.
+      if (wanted.left === 0) return { position, atHead: false }
     }
     return { position, atHead: seen.length < scanMax }
   }
 
-  private give(row: Row, take: TakeEvent): void {
-    const { space, scope, prefix } = this.scoped(row[11], row[1])
-    const stream = prefix + row[12]
-    const { type, version } = this.typed(row[3])
-    const record = recordText(row[5], type, version, row[4], row[9], row[8], row[10])
-    if (rowChecksum(row[0], row[1], row[2], row[6], record) !== row[7])
+  /** Gives an append's events that are wanted; returns the position up to which it was looked at. */
+  private give(row: Row, wanted: Wanted, take: TakeEvent): number {
+    const [position, streamId, revision, count, at, checksum, hash, contents, origin, events, scopeId, local] = row
+    const { space, scope, prefix } = this.scoped(scopeId, streamId)
+    const stream = prefix + local
+    if (rowChecksum(position, streamId, revision, count, hash, recordText(at, origin, contents, events)) !== checksum)
       throw new EventDamaged(
-        `event ${row[0]} (${stream}, revision ${row[2]}) is damaged: its checksum does not match what is stored. Restore the journal from a backup`
+        `event ${position} (${stream}, revision ${revision}) is damaged: its checksum does not match what is stored. Restore the journal from a backup`
       )
-    take(row[0], space, scope, stream, row[2], row[5], type, version, row[4], row[9], row[10], row[6])
+    const lines = events.split("\n")
+    const skipped = Math.max(0, wanted.after - (position - count), wanted.from - (revision - count + 1))
+    const taken = Math.min(count, skipped + wanted.left)
+    for (let index = skipped; index < taken; index++) {
+      const behind = count - 1 - index
+      const line = index * linesPerEvent
+      const { type, version } = this.typed(lines[line + 1]!)
+      take(position - behind, space, scope, stream, revision - behind, lines[line]!, type, version, at, origin, lines[line + 2]!, hash)
+    }
+    wanted.left -= taken - skipped
+    return position - count + taken
   }
 
   /** A stream's name and owner, by its number. */
@@ -168,13 +191,12 @@ export class EventRows {
     return scope
   }
 
-  private typed(typeId: number): NamedType {
-    const cached = this.types.get(typeId)
+  private typed(line: string): NamedType {
+    const cached = this.types.get(line)
     if (cached !== undefined) return cached
-    const row = this.type.get(typeId) as { type: string; version: number } | undefined
-    if (row === undefined) throw notStored("type", typeId)
-    const type = { type: row.type, version: row.version }
-    this.types.set(typeId, type)
+    const border = line.lastIndexOf("@")
+    const type = { type: line.slice(0, border), version: Number(line.slice(border + 1)) }
+    this.types.set(line, type)
     return type
   }
 }

@@ -21,17 +21,16 @@ export const workKeep = -2
 export const workNone = -1
 
 /**
- * Appends one behind the other: space, scope key, stream, expected, at, origin, work due, number of events, number of contents;
- * then per event id, type, version, data; then per content slot, offset and length in `pack`.
+ * Appends one behind the other, with these cells each: space, scope key, stream, expected, at, origin, work due, number of events,
+ * lines of the events, slots of the contents (null: none), where the contents begin in `pack`, and their bytes.
  */
-export const appendCells = 9
-export const eventCells = 4
-export const contentCells = 3
+export const appendCells = 12
 
 export interface AppendBatch {
-  readonly count: number
   readonly cells: ReadonlyArray<Cell>
-  /** The contents' bytes; transferred, not copied. */
+  /** Type and version, in turns, of events that this connection had not sent before. */
+  readonly newTypes: ReadonlyArray<Cell>
+  /** The contents' bytes, in the order of their appends; transferred, not copied. */
   readonly pack: ArrayBuffer | null
 }
 
@@ -77,6 +76,8 @@ export const conflict = 2
 export const retired = 3
 export const failed = 4
 
+export const hashCharacters = 64
+
 export interface Failure {
   readonly written: "no" | "unknown"
   readonly reason: string
@@ -88,8 +89,8 @@ export interface Failure {
 export interface FromThread {
   /** Three numbers per append: outcome, revision (conflict: the actual one; failed: index of the failure), position. */
   readonly outcomes: ReadonlyArray<number> | null
-  /** Stream hashes of the events written, in order. */
-  readonly hashes: ReadonlyArray<string>
+  /** Stream hashes of the appends written, in order: `hashCharacters` each. */
+  readonly hashes: string
   readonly failures: ReadonlyArray<Failure>
   readonly replies: ReadonlyArray<Reply> | null
 }

@@ -1,13 +1,13 @@
 /** Answers questions of the embedded journal: streams, pages of the feed, content and open work. */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
+import { contentsContext, placeOf } from "./append-contents.ts"
 import { EventRows, type TakeEvent } from "./event-rows.ts"
 import type { Cell, ContentReply, FeedReply, LoadReply, WorkReply } from "./journal-protocol.ts"
-import { contentContext, snapshotContext } from "./journal-writer.ts"
+import { snapshotContext } from "./journal-writer.ts"
 import type { KeyRing } from "./key-ring.ts"
 import type { OpenWorkIndex } from "./open-work-index.ts"
-import { findContent, payloadId } from "./payload-rows.ts"
 import { keyedHash, unseal } from "./sealing.ts"
-import { localOf } from "./stream-heads.ts"
+import type { StreamNames } from "./stream-names.ts"
 
 interface StreamRow {
   readonly id: number
@@ -20,40 +20,43 @@ interface SnapshotRow {
 }
 interface ContentsRow {
   readonly position: number
+  readonly revision: number
   readonly contents: string
 }
-interface PayloadRow {
+interface SealedRow {
   readonly key_version: number
-  readonly sealed: Uint8Array
+  readonly sealed: Uint8Array | null
 }
 
 export class JournalQueries {
   private readonly keys: KeyRing
+  private readonly names: StreamNames
   private readonly rows: EventRows
   private readonly stream: StatementSync
   private readonly snapshot: StatementSync
   private readonly contents: StatementSync
-  private readonly payload: StatementSync
+  private readonly sealed: StatementSync
   private readonly due: StatementSync
   private readonly scope: StatementSync
   private readonly openWork: OpenWorkIndex
   private readonly summary: StatementSync
 
-  constructor(db: DatabaseSync, keys: KeyRing, openWork: OpenWorkIndex) {
+  constructor(db: DatabaseSync, keys: KeyRing, names: StreamNames, openWork: OpenWorkIndex) {
+    this.names = names
     this.keys = keys
     this.openWork = openWork
     this.rows = new EventRows(db)
-    this.stream = db.prepare(
-      "SELECT s.id, s.retired_revision FROM streams s JOIN scopes k ON k.id = s.scope_id WHERE k.key = ? AND s.local = ?"
-    )
+    this.stream = db.prepare("SELECT id, retired_revision FROM streams WHERE id = ?")
     this.snapshot = db.prepare("SELECT revision, key_version, sealed FROM snapshots WHERE stream_id = ? AND version = ?")
-    this.contents = db.prepare("SELECT position, contents FROM events WHERE stream_id = ? AND contents IS NOT NULL ORDER BY revision DESC")
-    this.payload = db.prepare("SELECT key_version, sealed FROM payloads WHERE id = ?")
+    this.contents = db.prepare(
+      "SELECT position, revision, contents FROM appends WHERE stream_id = ? AND contents IS NOT NULL ORDER BY revision DESC"
+    )
+    this.sealed = db.prepare("SELECT key_version, sealed FROM appends WHERE position = ?")
     this.due = db.prepare(
-      "SELECT stream_id, due_at FROM open_work WHERE due_at <= ? AND (due_at, stream_id) > (?, ?) ORDER BY due_at, stream_id LIMIT ?"
+      "SELECT id, due_at FROM streams WHERE due_at IS NOT NULL AND due_at <= ? AND (due_at, id) > (?, ?) ORDER BY due_at, id LIMIT ?"
     )
     this.scope = db.prepare("SELECT id FROM scopes WHERE key = ?")
-    this.summary = db.prepare("SELECT (SELECT count(*) FROM open_work) AS open, (SELECT min(due_at) FROM open_work) AS earliest")
+    this.summary = db.prepare("SELECT count(*) AS open, min(due_at) AS earliest FROM streams WHERE due_at IS NOT NULL")
   }
 
   load(scope: string, stream: string, snapshotVersion: number): LoadReply {
@@ -103,8 +106,8 @@ export class JournalQueries {
       items.push(space, scope, stream, dueAt)
     }
     if (scope === null) {
-      const rows = this.due.all(before, afterDue, afterId, limit) as unknown as ReadonlyArray<{ stream_id: number; due_at: number }>
-      for (const { stream_id, due_at } of rows) give(stream_id, due_at)
+      const rows = this.due.all(before, afterDue, afterId, limit) as unknown as ReadonlyArray<{ id: number; due_at: number }>
+      for (const { id, due_at } of rows) give(id, due_at)
     } else {
       const row = this.scope.get(scope) as { id: number } | undefined
       if (row !== undefined) this.openWork.due(row.id, before, afterDue, afterId, limit, give)
@@ -116,20 +119,21 @@ export class JournalQueries {
     return this.summary.get() as { open: number; earliest: number | null }
   }
 
-  /** The content that the stream's newest event with this slot has; its keyed hash must be the one in the event's row. */
+  /** The content that the stream's newest append with this slot has; the keyed hash must be the one in the append's row. */
   private openContent(scope: string, owner: string, slot: string): Uint8Array | "retired" | "absent" | "damaged" {
     const stream = this.find(scope, owner)
     if (stream === undefined) return "absent"
     if (stream.retired_revision !== null) return "retired"
-    for (const { position, contents } of this.contents.iterate(stream.id) as unknown as Iterable<ContentsRow>) {
-      const found = findContent(contents, slot)
-      if (found === null) continue
-      const row = this.payload.get(payloadId(position, found.index)) as PayloadRow | undefined
-      if (row === undefined) return "damaged"
-      const key = this.keys.toOpen(scope, "log", row.key_version)
+    for (const { position, revision, contents } of this.contents.iterate(stream.id) as unknown as Iterable<ContentsRow>) {
+      const place = placeOf(contents, slot)
+      if (place === null) continue
+      const { key_version, sealed } = this.sealed.get(position) as unknown as SealedRow
+      if (sealed === null) return "damaged"
+      const key = this.keys.toOpen(scope, "log", key_version)
       if (key === undefined) return "absent"
-      const plain = unseal(key.key, contentContext(owner, slot, row.key_version), row.sealed)
-      return plain !== null && keyedHash(key.hashKey, plain) === found.hash ? plain : "damaged"
+      const plain = unseal(key.key, contentsContext(owner, revision, place.slots, key_version), sealed)
+      if (plain === null || keyedHash(key.hashKey, plain) !== place.hash) return "damaged"
+      return Uint8Array.prototype.slice.call(plain, place.start, place.end) // A view would be cloned with all that is behind it.
     }
     return "absent"
   }
@@ -144,7 +148,8 @@ export class JournalQueries {
   }
 
   private find(scope: string, stream: string): StreamRow | undefined {
-    return this.stream.get(scope, localOf(scope, stream)) as StreamRow | undefined
+    const id = this.names.find(scope, stream)
+    return id === undefined ? undefined : (this.stream.get(id) as unknown as StreamRow)
   }
 }
 

@@ -35,7 +35,7 @@ const open = Effect.fnUntraced(function* ({ file, cacheKilobytes = 4096 }: Reade
   )
   const rows = yield* attempt(() => new EventRows(db))
   const newest = db.prepare(
-    `SELECT max(coalesce((SELECT max(position) FROM events), 0), coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'lastPosition'), 0)) AS head`
+    `SELECT max(coalesce((SELECT max(position) FROM appends), 0), coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'lastPosition'), 0)) AS head`
   )
   const readHead = () => (newest.get() as { head: number }).head
   const watch = new HeadWatch(yield* attempt(readHead))

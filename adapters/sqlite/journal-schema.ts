@@ -14,27 +14,29 @@ export class StartRefused extends Error {
   }
 }
 
+/**
+ * `appends` holds a row per append, not per event: position and revision are those of its last event, `events` the lines of all,
+ * `sealed` its contents. Streams are found by a number from their name; see `StreamNames`. Open work is a column of its stream.
+ */
 const tables = `
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE scopes(id INTEGER PRIMARY KEY, space TEXT NOT NULL, key TEXT NOT NULL UNIQUE, bucket TEXT NOT NULL) STRICT;
 CREATE TABLE streams(
-  id INTEGER PRIMARY KEY, scope_id INTEGER NOT NULL, local TEXT NOT NULL,
-  retired_revision INTEGER, retired_hash TEXT,
-  UNIQUE(scope_id, local)
+  id INTEGER PRIMARY KEY, scope_id INTEGER NOT NULL, local TEXT NOT NULL, number INTEGER NOT NULL,
+  due_at INTEGER, retired_revision INTEGER, retired_hash TEXT
 ) STRICT;
-CREATE TABLE event_types(id INTEGER PRIMARY KEY, type TEXT NOT NULL, version INTEGER NOT NULL, UNIQUE(type, version)) STRICT;
-CREATE TABLE events(
-  position INTEGER PRIMARY KEY, stream_id INTEGER NOT NULL, revision INTEGER NOT NULL, type_id INTEGER NOT NULL,
-  at INTEGER NOT NULL, id TEXT NOT NULL, hash TEXT NOT NULL, checksum INTEGER NOT NULL,
-  contents TEXT, origin TEXT NOT NULL, data TEXT NOT NULL,
+CREATE TABLE stream_names(number INTEGER NOT NULL, stream_id INTEGER NOT NULL, PRIMARY KEY(number, stream_id)) STRICT, WITHOUT ROWID;
+CREATE INDEX open_work ON streams(due_at) WHERE due_at IS NOT NULL;
+CREATE TABLE event_types(type TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY(type, version)) STRICT, WITHOUT ROWID;
+CREATE TABLE appends(
+  position INTEGER PRIMARY KEY, stream_id INTEGER NOT NULL, revision INTEGER NOT NULL, count INTEGER NOT NULL,
+  at INTEGER NOT NULL, checksum INTEGER NOT NULL, key_version INTEGER, hash TEXT NOT NULL,
+  contents TEXT, origin TEXT NOT NULL, events TEXT NOT NULL, sealed BLOB,
   UNIQUE(stream_id, revision)
 ) STRICT;
-CREATE TABLE payloads(id INTEGER PRIMARY KEY, key_version INTEGER NOT NULL, sealed BLOB NOT NULL) STRICT;
 CREATE TABLE snapshots(
   stream_id INTEGER PRIMARY KEY, version INTEGER NOT NULL, revision INTEGER NOT NULL, key_version INTEGER NOT NULL, sealed BLOB NOT NULL
 ) STRICT;
-CREATE TABLE open_work(stream_id INTEGER PRIMARY KEY, scope_id INTEGER NOT NULL, due_at INTEGER NOT NULL) STRICT;
-CREATE INDEX open_work_by_due ON open_work(due_at);
 `
 
 /** Three sealed bodies of 2 KB fit a page, where a page of 4,096 bytes holds one; larger ones cost the random inserts of new streams. */
@@ -45,7 +47,7 @@ export const openDurable = (file: string, cacheKilobytes: number): DatabaseSync 
   closeSync(openSync(file, "a", 0o600)) // SQLite gives its log the rights of the file.
   const db = new DatabaseSync(file, { timeout: 5000 })
   db.exec(
-    `PRAGMA page_size=${pageBytes}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=400; PRAGMA cache_size=-${cacheKilobytes}`
+    `PRAGMA page_size=${pageBytes}; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=1000; PRAGMA cache_size=-${cacheKilobytes}`
   )
   return db
 }

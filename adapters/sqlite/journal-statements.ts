@@ -6,32 +6,31 @@ const statements = {
   begin: "BEGIN IMMEDIATE",
   commit: "COMMIT",
   rollback: "ROLLBACK",
-  newestPosition: "SELECT coalesce(max(position), 0) AS position FROM events",
+  newestPosition: "SELECT coalesce(max(position), 0) AS position FROM appends",
   newestStream: "SELECT coalesce(max(id), 0) AS id FROM streams",
   findScope: "SELECT id FROM scopes WHERE key = ?",
   insertScope: "INSERT INTO scopes(space, key, bucket) VALUES(?, ?, ?) ON CONFLICT(key) DO NOTHING",
-  insertStream: "INSERT INTO streams(id, scope_id, local) VALUES(?, ?, ?) ON CONFLICT(scope_id, local) DO NOTHING",
-  findHead: `SELECT s.id, s.retired_revision, s.retired_hash, e.revision, e.hash, w.due_at FROM streams s
-    LEFT JOIN events e ON e.stream_id = s.id AND e.revision = (SELECT max(revision) FROM events WHERE stream_id = s.id)
-    LEFT JOIN open_work w ON w.stream_id = s.id
-    WHERE s.scope_id = ? AND s.local = ?`,
-  idsBetween: "SELECT id, position FROM events WHERE stream_id = ? AND revision BETWEEN ? AND ? ORDER BY revision",
-  insertEvent: `INSERT INTO events(position, stream_id, revision, type_id, at, id, hash, checksum, contents, origin, data)
-    VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-  insertPayload: "INSERT INTO payloads(id, key_version, sealed) VALUES(?, ?, ?)",
+  insertStream: "INSERT INTO streams(id, scope_id, local, number, due_at) VALUES(?, ?, ?, ?, ?)",
+  findStream: `SELECT s.id FROM stream_names n JOIN streams s ON s.id = n.stream_id JOIN scopes k ON k.id = s.scope_id
+    WHERE n.number = ? AND s.local = ? AND k.key = ?`,
+  insertName: "INSERT INTO stream_names(number, stream_id) VALUES(?, ?) ON CONFLICT DO NOTHING",
+  unindexedStreams: `SELECT s.id, s.number, k.bucket || '/' || k.key || '/' || s.local AS stream FROM streams s JOIN scopes k ON k.id = s.scope_id
+    WHERE s.id > coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'namesIndexedTo'), 0)`,
+  indexedUpTo: `INSERT INTO meta(name, value) VALUES('namesIndexedTo', CAST(? AS TEXT)) ON CONFLICT(name) DO UPDATE SET value = excluded.value`,
+  findHead: `SELECT s.scope_id, s.due_at, s.retired_revision, s.retired_hash, a.revision, a.hash FROM streams s
+    LEFT JOIN appends a ON a.stream_id = s.id AND a.revision = (SELECT max(revision) FROM appends WHERE stream_id = s.id)
+    WHERE s.id = ?`,
+  findAppend: "SELECT position, count, events FROM appends WHERE stream_id = ? AND revision = ?",
+  insertAppend: `INSERT INTO appends(position, stream_id, revision, count, at, checksum, key_version, hash, contents, origin, events, sealed)
+    VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   insertType: "INSERT INTO event_types(type, version) VALUES(?, ?) ON CONFLICT DO NOTHING",
-  findType: "SELECT id FROM event_types WHERE type = ? AND version = ?",
-  setWork: `INSERT INTO open_work(stream_id, scope_id, due_at) VALUES(?, ?, ?)
-    ON CONFLICT(stream_id) DO UPDATE SET due_at = excluded.due_at`,
-  deleteWork: "DELETE FROM open_work WHERE stream_id = ?",
+  setWork: "UPDATE streams SET due_at = ? WHERE id = ?",
   saveSnapshot: `INSERT INTO snapshots(stream_id, version, revision, key_version, sealed) VALUES(?, ?, ?, ?, ?)
     ON CONFLICT(stream_id) DO UPDATE SET
       version = excluded.version, revision = excluded.revision, key_version = excluded.key_version, sealed = excluded.sealed
     WHERE excluded.version > version OR (excluded.version = version AND excluded.revision > revision)`,
   retireStream: "UPDATE streams SET retired_revision = ?, retired_hash = ? WHERE id = ?",
-  deleteEvents: "DELETE FROM events WHERE stream_id = ?",
-  positionsWithContents: "SELECT position FROM events WHERE stream_id = ? AND contents IS NOT NULL",
-  deletePayloads: "DELETE FROM payloads WHERE id >= ? AND id < ?",
+  deleteAppends: "DELETE FROM appends WHERE stream_id = ?",
   deleteSnapshot: "DELETE FROM snapshots WHERE stream_id = ?"
 }
 export const prepareStatements = (db: DatabaseSync): Statements =>

@@ -22,6 +22,7 @@ import {
   type FromThread,
   failed,
   type Hello,
+  hashCharacters,
   type JournalThreadOptions,
   type Reply,
   type Request,
@@ -29,7 +30,7 @@ import {
   retired,
   type ToThread
 } from "./journal-protocol.ts"
-import { type OpenBatch, openBatch, packOf, type WaitingAppend, writeCells } from "./outgoing-batch.ts"
+import { type OpenBatch, openBatch, packOf, putAppend, type WaitingAppend, writtenAppend } from "./outgoing-batch.ts"
 import { positionText } from "./stored-event.ts"
 
 export interface JournalOptions {
@@ -55,18 +56,14 @@ const appendBytesMaxDefault = 8 * 1024 * 1024
 /** One message to the thread carries no more. */
 const batchAppendsMax = 1_024
 const batchBytesMax = 8 * 1024 * 1024
-/** Posted and not yet answered; what comes beyond it waits here. */
-const postedAppendsMax = 4_096
-const postedBytesMax = 32 * 1024 * 1024
+/** Posted and not yet answered: one is committed while the next lies ready. What comes beyond it gathers here, for one larger commit. */
+const postedBatchesMax = 2
 /** Waiting here; what comes beyond it is refused (R9, R35). */
 const waitingAppendsMax = 65_536
 const waitingBytesMax = 256 * 1024 * 1024
 /** Asked and not yet answered. */
 const questionsMax = 65_536
 const cacheKilobytes = 8 * 1024
-
-/** As in a `ContentRef`. */
-const slotPattern = /^[A-Za-z0-9_.-]{1,120}$/u
 
 /** Hears of committed events, in order. It must not throw. */
 export type CommitListener = (events: ReadonlyArray<StoredEvent>) => void
@@ -79,8 +76,6 @@ export class JournalConnection {
   private readonly worker: Worker
   private batches: Array<OpenBatch> = []
   private posted: Array<OpenBatch> = []
-  private postedAppends = 0
-  private postedBytes = 0
   private waitingAppends = 0
   private waitingBytes = 0
   private requests: Array<Request> = []
@@ -89,6 +84,8 @@ export class JournalConnection {
   private flushing = false
   private dead: string | null = null
   private readonly listeners = new Set<CommitListener>()
+  /** Types of events that the thread was told of, with their versions. */
+  private readonly announced = new Map<string, Set<number>>()
 
   constructor(worker: Worker, journalId: string, head: number, appendBytesMax: number) {
     this.worker = worker
@@ -149,14 +146,9 @@ export class JournalConnection {
   private enqueue(append: Append, resume: WaitingAppend["resume"]): Effect.Effect<never, AppendRejected | JournalUnavailable> | null {
     if (this.dead !== null) return Effect.fail(this.unavailable("no"))
     if (!ownsStream(append.scope, append.stream)) return Effect.die(new ForeignStream(append.scope, append.stream))
-    if (append.events.length === 0) return Effect.die(new Error(`An append to ${append.stream} holds no event.`))
-    let contentBytes = 0
-    for (const { slot, bytes } of append.contents) {
-      if (!slotPattern.test(slot)) return Effect.die(new Error(`"${slot}" cannot name a content of ${append.stream}.`))
-      contentBytes += typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length
-    }
-    let bytes = contentBytes
-    for (const { data } of append.events) bytes += Buffer.byteLength(data)
+    const text = writtenAppend(append)
+    if (text instanceof Error) return Effect.die(text)
+    const { bytes } = text
     if (bytes > this.appendBytesMax) return Effect.fail(new AppendTooLarge({ bytes, limitBytes: this.appendBytesMax }))
     if (this.waitingAppends >= waitingAppendsMax || this.waitingBytes + bytes > waitingBytesMax)
       return Effect.fail(new JournalUnavailable({ written: "no", reason: `${this.waitingAppends} appends wait already` }))
@@ -165,14 +157,26 @@ export class JournalConnection {
       batch = openBatch()
       this.batches.push(batch)
     }
-    writeCells(batch, append)
-    batch.contentBytes += contentBytes
-    batch.bytes += bytes
-    batch.waiting.push({ append, resume })
+    this.announceTypes(batch, append)
+    putAppend(batch, { append, resume }, text)
     this.waitingAppends++
     this.waitingBytes += bytes
     this.flushSoon()
     return null
+  }
+
+  /** The thread stores each type once, before the first event that is of it. */
+  private announceTypes(batch: OpenBatch, { events }: Append): void {
+    for (const { type, version } of events) {
+      let versions = this.announced.get(type)
+      if (versions?.has(version) === true) continue
+      if (versions === undefined) {
+        versions = new Set()
+        this.announced.set(type, versions)
+      }
+      versions.add(version)
+      batch.newTypes.push(type, version)
+    }
   }
 
   private flushSoon(): void {
@@ -199,15 +203,13 @@ export class JournalConnection {
   /** Posts the oldest waiting batch if there is one and the thread has room for it. */
   private postNext(requests: ReadonlyArray<Request> | null): boolean {
     const batch = this.batches[0]
-    if (batch === undefined || this.postedAppends >= postedAppendsMax || this.postedBytes >= postedBytesMax) return false
+    if (batch === undefined || this.posted.length >= postedBatchesMax) return false
     this.batches.shift()
     this.posted.push(batch)
-    this.postedAppends += batch.waiting.length
-    this.postedBytes += batch.bytes
     this.waitingAppends -= batch.waiting.length
     this.waitingBytes -= batch.bytes
     const pack = packOf(batch)
-    const appends: AppendBatch = { count: batch.waiting.length, cells: batch.cells, pack }
+    const appends: AppendBatch = { cells: batch.cells, newTypes: batch.newTypes, pack }
     this.post({ appends, requests }, pack === null ? [] : [pack])
     return true
   }
@@ -231,8 +233,6 @@ export class JournalConnection {
     let hash = 0
     for (let at = 0; at < outcomes.length; ) {
       const batch = this.posted.shift()!
-      this.postedAppends -= batch.waiting.length
-      this.postedBytes -= batch.bytes
       for (const { append, resume } of batch.waiting) {
         const outcome = outcomes[at]!
         const revision = outcomes[at + 1]!
@@ -244,7 +244,7 @@ export class JournalConnection {
         }
         if (outcome !== repeated) {
           this.ring.add(append, position, revision, answer.hashes, hash)
-          hash += append.events.length
+          hash += hashCharacters
         }
         resume(Exit.succeed({ revision, position: positionText(position), repeated: outcome === repeated }))
       }

@@ -4,7 +4,17 @@
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
 import { EventDamaged } from "./event-rows.ts"
-import type { AppendBatch, Failure, FromThread, Hello, JournalThreadOptions, Reply, Request, ToThread } from "./journal-protocol.ts"
+import {
+  type AppendBatch,
+  appendCells,
+  type Failure,
+  type FromThread,
+  type Hello,
+  type JournalThreadOptions,
+  type Reply,
+  type Request,
+  type ToThread
+} from "./journal-protocol.ts"
 import { JournalQueries } from "./journal-queries.ts"
 import { openJournal, StartRefused } from "./journal-schema.ts"
 import { type Change, JournalWriter } from "./journal-writer.ts"
@@ -24,7 +34,7 @@ const start = () => {
   const vault = new VaultStore(options.vaultFile, journalId, options.masterKey, options.masterKeyId)
   options.masterKey.fill(0)
   const writer = new JournalWriter(db, vault.keys)
-  const queries = new JournalQueries(db, vault.keys, writer.openWork)
+  const queries = new JournalQueries(db, vault.keys, writer.names, writer.openWork)
 
   const answer = (request: Request): unknown => {
     switch (request.op) {
@@ -91,7 +101,7 @@ const start = () => {
       if (outcomes.length > 0) send({ outcomes, hashes, failures, replies: null })
     }
     if (requests.length === 0) return
-    send({ outcomes: null, hashes: [], failures: [], replies: replies.map((done, index) => done ?? reply(requests[index]!)) })
+    send({ outcomes: null, hashes: "", failures: [], replies: replies.map((done, index) => done ?? reply(requests[index]!)) })
   }
 
   port.on("message", (first: ToThread | "close") => {
@@ -103,7 +113,7 @@ const start = () => {
     while (message !== undefined && message !== "close") {
       if (message.appends !== null) {
         batches.push(message.appends)
-        appends += message.appends.count
+        appends += message.appends.cells.length / appendCells
         bytes += message.appends.pack?.byteLength ?? 0
       }
       if (message.requests !== null) requests.push(...message.requests)

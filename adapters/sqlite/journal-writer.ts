@@ -1,13 +1,12 @@
 /** Writes appends into the embedded journal: many in one transaction, each accepted or refused on its own. */
 import type { DatabaseSync } from "node:sqlite"
-import { nextHash, recordText, rowChecksum } from "./event-record.ts"
+import { contentsContext, contentsText } from "./append-contents.ts"
+import { linesPerEvent, nextHash, recordText, rowChecksum } from "./event-record.ts"
 import {
   type AppendBatch,
   appendCells,
   type Cell,
   conflict,
-  contentCells,
-  eventCells,
   type Failure,
   failed,
   repeated,
@@ -20,14 +19,14 @@ import { readMeta, writeMeta } from "./journal-schema.ts"
 import { prepareStatements, type Statements } from "./journal-statements.ts"
 import type { KeyRing } from "./key-ring.ts"
 import { OpenWorkIndex } from "./open-work-index.ts"
-import { contentEntry, contentsPerAppendMax, payloadId } from "./payload-rows.ts"
 import { keyedHash, sealBytes, sealInto } from "./sealing.ts"
 import { type Head, StreamHeads } from "./stream-heads.ts"
+import type { StreamNames } from "./stream-names.ts"
 import { failureOf, messageOf } from "./write-failure.ts"
 
 export interface WriteAnswer {
   readonly outcomes: Array<number>
-  readonly hashes: Array<string>
+  hashes: string
   readonly failures: Array<Failure>
 }
 /** Something else that is written in the same transaction. */
@@ -36,18 +35,26 @@ export interface Change {
   readonly settle: (failure: Failure | null) => void
 }
 
-export const contentContext = (stream: string, slot: string, keyVersion: number): string => `content\n${keyVersion}\n${stream}\n${slot}`
+/** The contents of an append as they go into its row. */
+interface SealedContents {
+  readonly keyVersion: number
+  readonly text: string
+  readonly bytes: Uint8Array
+}
 
 export class JournalWriter {
   /** Position of the newest committed event; 0 on an empty log. */
   head: number
   readonly openWork: OpenWorkIndex
+  readonly names: StreamNames
   private readonly keys: KeyRing
   private readonly db: DatabaseSync
   private position: number
   private readonly heads: StreamHeads
   private scratch = Buffer.allocUnsafeSlow(64 * 1024)
   private readonly sql: Statements
+  /** Types of events that were announced and are not stored yet: type and version, in turns. */
+  private newTypes: ReadonlyArray<Cell> = []
 
   constructor(db: DatabaseSync, keys: KeyRing) {
     this.db = db
@@ -55,28 +62,28 @@ export class JournalWriter {
     this.sql = prepareStatements(db)
     this.openWork = new OpenWorkIndex(db)
     this.heads = new StreamHeads(this.sql)
+    this.names = this.heads.names
     this.head = this.position = this.readPosition()
   }
 
   /** One transaction for everything; when one append breaks a rule of the tables, one for each, so that it fails alone. */
   write(batches: ReadonlyArray<AppendBatch>, changes: ReadonlyArray<Change>): WriteAnswer {
-    const answer: WriteAnswer = { outcomes: [], hashes: [], failures: [] }
-    const appends = batches.map(offsetsOf)
+    const answer: WriteAnswer = { outcomes: [], hashes: "", failures: [] }
+    for (const { newTypes } of batches) if (newTypes.length > 0) this.newTypes = this.newTypes.concat(newTypes)
     const failure =
-      this.prepareKeys(batches, appends) ??
+      this.prepareKeys(batches) ??
       this.transaction(() => {
-        for (let batch = 0; batch < batches.length; batch++)
-          for (const offset of appends[batch]!) this.append(batches[batch]!, offset, answer)
+        for (const batch of batches) for (let cell = 0; cell < batch.cells.length; cell += appendCells) this.append(batch, cell, answer)
         for (const change of changes) change.run()
       })
     if (failure === null) {
       for (const change of changes) change.settle(null)
       return answer
     }
-    const single = appends.reduce((sum, offsets) => sum + offsets.length, changes.length) === 1
-    if (failure.defect && !single) return this.writeOneByOne(batches, appends, changes)
-    const failures: WriteAnswer = { outcomes: [], hashes: [], failures: [failure] }
-    for (const offsets of appends) for (const _ of offsets) failures.outcomes.push(failed, 0, 0)
+    const appends = batches.reduce((sum, { cells }) => sum + cells.length / appendCells, 0)
+    if (failure.defect && appends + changes.length > 1) return this.writeOneByOne(batches, changes)
+    const failures: WriteAnswer = { outcomes: [], hashes: "", failures: [failure] }
+    for (let append = 0; append < appends; append++) failures.outcomes.push(failed, 0, 0)
     for (const change of changes) change.settle(failure)
     return failures
   }
@@ -86,9 +93,7 @@ export class JournalWriter {
     const head = this.heads.find(scope, stream)
     if (head === undefined || head.retired) return
     this.sql.retireStream.run(head.revision, head.hash, head.id)
-    const withContents = this.sql.positionsWithContents.all(head.id) as unknown as ReadonlyArray<{ position: number }>
-    for (const { position } of withContents) this.sql.deletePayloads.run(payloadId(position, 0), payloadId(position + 1, 0))
-    this.sql.deleteEvents.run(head.id)
+    this.sql.deleteAppends.run(head.id)
     this.sql.deleteSnapshot.run(head.id)
     this.indexWork(head, workNone)
     // The newest position must not be given again when its event is gone.
@@ -105,92 +110,77 @@ export class JournalWriter {
     this.sql.saveSnapshot.run(head.id, version, revision, key.version, bytes)
   }
 
-  private append(batch: AppendBatch, offset: number, answer: WriteAnswer): void {
+  private append(batch: AppendBatch, cell: number, answer: WriteAnswer): void {
     const cells = batch.cells
-    const scope = cells[offset + 1] as string
-    const stream = cells[offset + 2] as string
-    const expected = cells[offset + 3] as number
+    const scope = cells[cell + 1] as string
+    const stream = cells[cell + 2] as string
+    const expected = cells[cell + 3] as number
+    const work = cells[cell + 6] as number
     // What is expected to be absent mostly is: it is created without looking first.
-    const created = expected === -1 ? this.heads.create(cells[offset] as string, scope, stream) : undefined
+    const created = expected === -1 ? this.heads.create(cells[cell] as string, scope, stream, work < 0 ? null : work) : undefined
+    if (created !== undefined && created.workDue !== null) this.openWork.add(created.scopeId, created.workDue, created.id)
     const head = created ?? this.heads.find(scope, stream)
     if (head === undefined) answer.outcomes.push(conflict, -1, 0)
     else if (head.retired) answer.outcomes.push(retired, head.revision, 0)
-    else if (head.revision === expected) this.insert(batch, offset, head, answer)
-    else this.answerOther(cells, offset, head, answer)
+    else if (head.revision === expected) this.insert(batch, cell, head, answer)
+    else this.answerOther(cells, cell, head, answer)
   }
 
-  /** Not at the expected revision: a repeat of what is there, or a conflict. */
-  private answerOther(cells: ReadonlyArray<Cell>, offset: number, head: Head, answer: WriteAnswer): void {
-    const expected = cells[offset + 3] as number
-    const count = cells[offset + 7] as number
-    const last = expected + count
-    if (expected >= -1 && last <= head.revision) {
-      const there = this.sql.idsBetween.all(head.id, expected + 1, last) as unknown as ReadonlyArray<{ id: string; position: number }>
-      const first = offset + appendCells
-      if (there.length === count && there.every(({ id }, index) => id === cells[first + index * eventCells])) {
-        answer.outcomes.push(repeated, last, there[count - 1]!.position)
-        return
-      }
-    }
-    answer.outcomes.push(conflict, head.revision, 0)
+  /** Not at the expected revision: a repeat of the append that is there, or a conflict. */
+  private answerOther(cells: ReadonlyArray<Cell>, cell: number, head: Head, answer: WriteAnswer): void {
+    const revision = (cells[cell + 3] as number) + (cells[cell + 7] as number)
+    const there = this.sql.findAppend.get(head.id, revision) as { position: number; count: number; events: string } | undefined
+    if (there !== undefined && there.count === cells[cell + 7] && idsOf(there.events) === idsOf(cells[cell + 8] as string))
+      answer.outcomes.push(repeated, revision, there.position)
+    else answer.outcomes.push(conflict, head.revision, 0)
   }
 
-  private insert(batch: AppendBatch, offset: number, head: Head, answer: WriteAnswer): void {
+  private insert(batch: AppendBatch, cell: number, head: Head, answer: WriteAnswer): void {
     const cells = batch.cells
-    const at = cells[offset + 4] as number
-    const origin = cells[offset + 5] as string
-    const events = cells[offset + 7] as number
-    let contents = this.insertContents(batch, offset)
-    let cell = offset + appendCells
-    for (let index = 0; index < events; index++, cell += eventCells) {
-      const id = cells[cell] as string
-      const type = cells[cell + 1] as string
-      const version = cells[cell + 2] as number
-      const data = cells[cell + 3] as string
-      const record = recordText(id, type, version, at, origin, contents, data)
-      const position = ++this.position
-      const revision = ++head.revision
-      head.hash = nextHash(head.hash, record)
-      const checksum = rowChecksum(position, head.id, revision, head.hash, record)
-      this.sql.insertEvent.run(
-        position,
-        head.id,
-        revision,
-        this.heads.typeId(type, version),
-        at,
-        id,
-        head.hash,
-        checksum,
-        contents,
-        origin,
-        data
-      )
-      answer.hashes.push(head.hash)
-      contents = null
-    }
-    this.indexWork(head, cells[offset + 6] as number)
-    answer.outcomes.push(written, head.revision, this.position)
+    const at = cells[cell + 4] as number
+    const origin = cells[cell + 5] as string
+    const count = cells[cell + 7] as number
+    const events = cells[cell + 8] as string
+    const position = this.position + count
+    const revision = head.revision + count
+    const contents = this.sealContents(batch, cell, revision)
+    const text = contents === null ? null : contents.text
+    const record = recordText(at, origin, text, events)
+    const hash = nextHash(head.hash, record)
+    this.sql.insertAppend.run(
+      position,
+      head.id,
+      revision,
+      count,
+      at,
+      rowChecksum(position, head.id, revision, count, hash, record),
+      contents === null ? null : contents.keyVersion,
+      hash,
+      text,
+      origin,
+      events,
+      contents === null ? null : contents.bytes
+    )
+    this.position = position
+    head.revision = revision
+    head.hash = hash
+    this.indexWork(head, cells[cell + 6] as number)
+    answer.hashes += hash
+    answer.outcomes.push(written, revision, position)
   }
 
-  /** Seals and stores the contents; returns slots and keyed hashes for the first event's row. */
-  private insertContents(batch: AppendBatch, offset: number): string | null {
+  private sealContents(batch: AppendBatch, cell: number, revision: number): SealedContents | null {
     const cells = batch.cells
-    const count = cells[offset + 8] as number
-    if (count === 0) return null
-    if (count > contentsPerAppendMax) throw new Error(`an append carries ${count} contents, more than ${contentsPerAppendMax}`)
-    const stream = cells[offset + 2] as string
-    const key = this.keys.toSeal(cells[offset + 1] as string, "log", this.position)
-    let hashes = ""
-    let cell = offset + appendCells + (cells[offset + 7] as number) * eventCells
-    for (let index = 0; index < count; index++, cell += contentCells) {
-      const slot = cells[cell] as string
-      const plain = Buffer.from(batch.pack!, cells[cell + 1] as number, cells[cell + 2] as number)
-      const entry = contentEntry(slot, keyedHash(key.hashKey, plain))
-      hashes = index === 0 ? entry : `${hashes},${entry}`
-      const sealed = this.sealIntoScratch(key.key, contentContext(stream, slot, key.version), plain)
-      this.sql.insertPayload.run(payloadId(this.position + 1, index), key.version, sealed)
+    const slots = cells[cell + 9] as string | null
+    if (slots === null) return null
+    const plain = Buffer.from(batch.pack!, cells[cell + 10] as number, cells[cell + 11] as number)
+    const key = this.keys.toSeal(cells[cell + 1] as string, "log", this.position)
+    const context = contentsContext(cells[cell + 2] as string, revision, slots, key.version)
+    return {
+      keyVersion: key.version,
+      text: contentsText(slots, keyedHash(key.hashKey, plain)),
+      bytes: this.sealIntoScratch(key.key, context, plain)
     }
-    return hashes
   }
 
   private sealIntoScratch(key: Parameters<typeof sealInto>[1], context: string, plain: Uint8Array): Buffer {
@@ -203,22 +193,17 @@ export class JournalWriter {
     const next = workDue === workNone ? null : workDue
     if (next === head.workDue) return
     if (head.workDue !== null) this.openWork.remove(head.scopeId, head.workDue, head.id)
-    if (next === null) this.sql.deleteWork.run(head.id)
-    else {
-      this.sql.setWork.run(head.id, head.scopeId, next)
-      this.openWork.add(head.scopeId, next, head.id)
-    }
+    this.sql.setWork.run(next, head.id)
+    if (next !== null) this.openWork.add(head.scopeId, next, head.id)
     head.workDue = next
   }
 
   /** Keys are durable in the vault before anything sealed with them is committed here. */
-  private prepareKeys(batches: ReadonlyArray<AppendBatch>, appends: ReadonlyArray<ReadonlyArray<number>>): Failure | null {
+  private prepareKeys(batches: ReadonlyArray<AppendBatch>): Failure | null {
     const scopes = new Set<string>()
-    for (let batch = 0; batch < batches.length; batch++) {
-      if (batches[batch]!.pack === null) continue
-      const cells = batches[batch]!.cells
-      for (const offset of appends[batch]!) if (cells[offset + 8] !== 0) scopes.add(cells[offset + 1] as string)
-    }
+    for (const { cells, pack } of batches)
+      if (pack !== null)
+        for (let cell = 0; cell < cells.length; cell += appendCells) if (cells[cell + 9] !== null) scopes.add(cells[cell + 1] as string)
     try {
       if (scopes.size > 0) this.keys.prepareLogKeys(scopes, this.position)
       return null
@@ -231,15 +216,22 @@ export class JournalWriter {
     let committing = false
     try {
       this.sql.begin.run()
+      this.storeTypes()
       work()
       committing = true
       this.sql.commit.run()
+      this.newTypes = []
       this.head = this.position
       return null
     } catch (cause) {
       this.rollBack()
       return failureOf(cause, committing)
     }
+  }
+
+  /** Types come before the first event that is of them: a release that does not know them refuses to start. */
+  private storeTypes(): void {
+    for (let cell = 0; cell < this.newTypes.length; cell += 2) this.sql.insertType.run(this.newTypes[cell]!, this.newTypes[cell + 1]!)
   }
 
   private rollBack(): void {
@@ -249,19 +241,15 @@ export class JournalWriter {
     this.head = this.position = this.readPosition()
   }
 
-  private writeOneByOne(
-    batches: ReadonlyArray<AppendBatch>,
-    appends: ReadonlyArray<ReadonlyArray<number>>,
-    changes: ReadonlyArray<Change>
-  ): WriteAnswer {
-    const answer: WriteAnswer = { outcomes: [], hashes: [], failures: [] }
-    for (let batch = 0; batch < batches.length; batch++)
-      for (const offset of appends[batch]!) {
-        const alone: WriteAnswer = { outcomes: [], hashes: [], failures: [] }
-        const failure = this.transaction(() => this.append(batches[batch]!, offset, alone))
+  private writeOneByOne(batches: ReadonlyArray<AppendBatch>, changes: ReadonlyArray<Change>): WriteAnswer {
+    const answer: WriteAnswer = { outcomes: [], hashes: "", failures: [] }
+    for (const batch of batches)
+      for (let cell = 0; cell < batch.cells.length; cell += appendCells) {
+        const alone: WriteAnswer = { outcomes: [], hashes: "", failures: [] }
+        const failure = this.transaction(() => this.append(batch, cell, alone))
         if (failure === null) {
           answer.outcomes.push(...alone.outcomes)
-          answer.hashes.push(...alone.hashes)
+          answer.hashes += alone.hashes
         } else answer.outcomes.push(failed, answer.failures.push(failure) - 1, 0)
       }
     for (const change of changes) change.settle(this.transaction(change.run))
@@ -278,12 +266,9 @@ export class JournalWriter {
 export const snapshotContext = (stream: string, version: number, revision: number, keyVersion: number): string =>
   `snapshot\n${keyVersion}\n${version}\n${revision}\n${stream}`
 
-const offsetsOf = (batch: AppendBatch): ReadonlyArray<number> => {
-  const offsets: Array<number> = []
-  let offset = 0
-  for (let index = 0; index < batch.count; index++) {
-    offsets.push(offset)
-    offset += appendCells + (batch.cells[offset + 7] as number) * eventCells + (batch.cells[offset + 8] as number) * contentCells
-  }
-  return offsets
-}
+/** The ids of the events in an append's lines. */
+const idsOf = (events: string): string =>
+  events
+    .split("\n")
+    .filter((_, line) => line % linesPerEvent === 0)
+    .join("\n")

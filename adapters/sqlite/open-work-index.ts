@@ -1,5 +1,5 @@
 /**
- * Open work by scope, in memory: the table and its order by due time lie in the journal's file. A second index there would cost
+ * Open work by scope, in memory: the truth, and its order by due time, lie in the journal's file. A second index there would cost
  * each append a page of its own, one per tenant.
  */
 import type { DatabaseSync } from "node:sqlite"
@@ -19,10 +19,10 @@ export class OpenWorkIndex {
     this.reload()
   }
 
-  /** Reads the table again: after a start, or when a transaction was rolled back. Costs by open items, not by history. */
+  /** Reads the file again: after a start, or when a transaction was rolled back. Costs by open items, not by history. */
   reload(): void {
     this.byScope.clear()
-    const rows = this.db.prepare("SELECT scope_id, due_at, stream_id FROM open_work ORDER BY scope_id, due_at, stream_id")
+    const rows = this.db.prepare("SELECT scope_id, due_at, id FROM streams WHERE due_at IS NOT NULL ORDER BY scope_id, due_at, id")
     rows.setReturnArrays(true)
     for (const row of rows.iterate()) {
       const [scopeId, dueAt, streamId] = row as unknown as readonly [number, number, number]

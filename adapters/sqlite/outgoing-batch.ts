@@ -2,6 +2,8 @@
 import type { Effect } from "effect"
 import type { Append, Appended, AppendRejected } from "#services/ports/journal.ts"
 import type { JournalUnavailable } from "#services/ports/unavailable.ts"
+import { slotEntry } from "./append-contents.ts"
+import { eventLines } from "./event-record.ts"
 import { type Cell, workKeep, workNone } from "./journal-protocol.ts"
 
 export interface WaitingAppend {
@@ -11,29 +13,65 @@ export interface WaitingAppend {
 /** A batch that still takes appends. */
 export interface OpenBatch {
   readonly cells: Array<Cell>
+  readonly newTypes: Array<Cell>
   readonly waiting: Array<WaitingAppend>
   readonly contents: Array<Uint8Array | string>
   contentBytes: number
   bytes: number
 }
-export const openBatch = (): OpenBatch => ({ cells: [], waiting: [], contents: [], contentBytes: 0, bytes: 0 })
+export const openBatch = (): OpenBatch => ({ cells: [], newTypes: [], waiting: [], contents: [], contentBytes: 0, bytes: 0 })
 
-export const writeCells = (batch: OpenBatch, append: Append): void => {
-  const { scope, stream, expected, at, origin, workDue, events, contents } = append
-  const cells = batch.cells
-  const work = workDue === undefined ? workKeep : (workDue ?? workNone)
-  cells.push(scope.space, scope.key, stream, expected, at, originText(origin), work, events.length, contents.length)
-  for (const { id, type, version, data } of events) cells.push(id, type, version, data)
-  let offset = batch.contents.length === 0 ? 0 : batch.contentBytes
-  for (const { slot, bytes } of contents) {
-    const length = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length
-    cells.push(slot, offset, length)
-    batch.contents.push(bytes)
-    offset += length
-  }
+/** An append as text, and how large it is. */
+export interface WrittenAppend {
+  readonly events: string
+  /** Slots and lengths of the contents; null: none. */
+  readonly slots: string | null
+  readonly contentBytes: number
+  /** Events and contents together. */
+  readonly bytes: number
 }
 
-const originText = (origin: Append["origin"]): string => JSON.stringify(origin)
+/** As in a `ContentRef`. */
+const slotPattern = /^[A-Za-z0-9_.-]{1,120}$/u
+/** Contents that one append may carry. */
+const contentsPerAppendMax = 1024
+
+/** What is wrong with it is a defect of the caller. */
+export const writtenAppend = ({ stream, events, contents }: Append): WrittenAppend | Error => {
+  if (events.length === 0) return new Error(`An append to ${stream} holds no event.`)
+  if (contents.length > contentsPerAppendMax) return new Error(`An append to ${stream} carries ${contents.length} contents.`)
+  let text = ""
+  let bytes = 0
+  for (const { id, type, version, data } of events) {
+    if (id.includes("\n") || type.includes("\n") || data.includes("\n"))
+      return new Error(`An event of ${stream} has a line break in its id, its type or its JSON text.`)
+    if (!Number.isSafeInteger(version)) return new Error(`An event of ${stream} has the version "${version}".`)
+    const lines = eventLines(id, type, version, data)
+    text = text === "" ? lines : `${text}\n${lines}`
+    bytes += Buffer.byteLength(data)
+  }
+  let slots: string | null = null
+  let contentBytes = 0
+  for (const { slot, bytes } of contents) {
+    if (!slotPattern.test(slot)) return new Error(`"${slot}" cannot name a content of ${stream}.`)
+    const length = typeof bytes === "string" ? Buffer.byteLength(bytes) : bytes.length
+    slots = slots === null ? slotEntry(slot, length) : `${slots},${slotEntry(slot, length)}`
+    contentBytes += length
+  }
+  return { events: text, slots, contentBytes, bytes: bytes + contentBytes }
+}
+
+export const putAppend = (batch: OpenBatch, waiting: WaitingAppend, { events, slots, contentBytes, bytes }: WrittenAppend): void => {
+  const { scope, stream, expected, at, origin, workDue, events: list, contents } = waiting.append
+  const work = workDue === undefined ? workKeep : (workDue ?? workNone)
+  const originText = JSON.stringify(origin)
+  const start = batch.contentBytes
+  batch.cells.push(scope.space, scope.key, stream, expected, at, originText, work, list.length, events, slots, start, contentBytes)
+  for (const { bytes: content } of contents) batch.contents.push(content)
+  batch.contentBytes += contentBytes
+  batch.bytes += bytes
+  batch.waiting.push(waiting)
+}
 
 /** All contents of a batch behind each other, in a buffer of its own: a view into a shared one would be cloned whole. */
 export const packOf = (batch: OpenBatch): ArrayBuffer | null => {

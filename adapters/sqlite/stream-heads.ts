@@ -2,6 +2,7 @@
 import { hashBeforeFirst } from "./event-record.ts"
 import type { Statements } from "./journal-statements.ts"
 import { RecentMap } from "./recent-map.ts"
+import { StreamNames } from "./stream-names.ts"
 
 /** What is known of a stream without reading it. */
 export interface Head {
@@ -9,56 +10,48 @@ export interface Head {
   readonly scopeId: number
   revision: number
   hash: string
-  /** Its entry in the open-work index; null: none. */
+  /** Its open work; null: none. */
   workDue: number | null
   retired: boolean
 }
 interface HeadRow {
-  readonly id: number
+  readonly scope_id: number
+  readonly due_at: number | null
   readonly retired_revision: number | null
   readonly retired_hash: string | null
   readonly revision: number | null
   readonly hash: string | null
-  readonly due_at: number | null
 }
 
 /** Stream heads held in memory; about 300 bytes each. */
 const headsMax = 16_384
 const scopesMax = 16_384
 
-/** `run-abc` of `3f/<scope>/run-abc`. */
-export const localOf = (scope: string, stream: string): string => stream.slice(scope.length + 4)
-
-/** Also numbers the streams, scopes and event types. What a transaction changed here is forgotten when it is rolled back. */
+/** Also numbers the scopes. What a transaction changed here is forgotten when it is rolled back. */
 export class StreamHeads {
+  readonly names: StreamNames
   private readonly sql: Statements
-  private newestId: number
   private readonly heads = new RecentMap<string, Head>(headsMax)
   private readonly scopes = new RecentMap<string, number>(scopesMax)
-  private readonly types = new Map<string, number>()
-  /** Most events of a batch are of one type. */
-  private lastType: { readonly type: string; readonly version: number; readonly id: number } | undefined
 
   constructor(sql: Statements) {
     this.sql = sql
-    this.newestId = this.readNewestId()
+    this.names = new StreamNames(sql)
   }
 
   forget(): void {
     this.heads.clear()
     this.scopes.clear()
-    this.types.clear()
-    this.lastType = undefined
-    this.newestId = this.readNewestId()
+    this.names.reload()
   }
 
-  /** The new stream's head, or undefined when it is there already. */
-  create(space: string, scope: string, stream: string): Head | undefined {
-    if (this.heads.get(stream) !== undefined) return undefined
+  /** The new stream's head, stored with its open work, or undefined when it is there already. */
+  create(space: string, scope: string, stream: string, workDue: number | null): Head | undefined {
+    const hash = hashBeforeFirst(stream)
+    if (this.names.find(scope, stream, hash) !== undefined) return undefined
     const scopeId = this.scopeId(space, scope, stream.slice(0, 2))
-    const { changes } = this.sql.insertStream.run(this.newestId + 1, scopeId, localOf(scope, stream))
-    if (changes === 0) return undefined
-    const head: Head = { id: ++this.newestId, scopeId, revision: -1, hash: hashBeforeFirst(stream), workDue: null, retired: false }
+    const id = this.names.add(scopeId, scope, stream, hash, workDue)
+    const head: Head = { id, scopeId, revision: -1, hash, workDue, retired: false }
     this.heads.set(stream, head)
     return head
   }
@@ -67,18 +60,17 @@ export class StreamHeads {
   find(scope: string, stream: string): Head | undefined {
     const cached = this.heads.get(stream)
     if (cached !== undefined) return cached
-    const scopeId = this.scopes.get(scope) ?? (this.sql.findScope.get(scope) as { id: number } | undefined)?.id
-    if (scopeId === undefined) return undefined
-    const row = this.sql.findHead.get(scopeId, localOf(scope, stream)) as HeadRow | undefined
-    if (row === undefined) return undefined
-    const isRetired = row.retired_revision !== null
+    const first = hashBeforeFirst(stream)
+    const id = this.names.find(scope, stream, first)
+    if (id === undefined) return undefined
+    const row = this.sql.findHead.get(id) as unknown as HeadRow
     const head: Head = {
-      id: row.id,
-      scopeId,
+      id,
+      scopeId: row.scope_id,
       revision: row.retired_revision ?? row.revision ?? -1,
-      hash: row.retired_hash ?? row.hash ?? hashBeforeFirst(stream),
+      hash: row.retired_hash ?? row.hash ?? first,
       workDue: row.due_at,
-      retired: isRetired
+      retired: row.retired_revision !== null
     }
     this.heads.set(stream, head)
     return head
@@ -91,24 +83,5 @@ export class StreamHeads {
     const { id } = this.sql.findScope.get(scope) as { id: number }
     this.scopes.set(scope, id)
     return id
-  }
-
-  typeId(type: string, version: number): number {
-    const last = this.lastType
-    if (last !== undefined && last.type === type && last.version === version) return last.id
-    const name = `${type}@${version}`
-    const id = this.types.get(name) ?? this.storedTypeId(type, version)
-    this.types.set(name, id)
-    this.lastType = { type, version, id }
-    return id
-  }
-
-  private storedTypeId(type: string, version: number): number {
-    this.sql.insertType.run(type, version)
-    return (this.sql.findType.get(type, version) as { id: number }).id
-  }
-
-  private readNewestId(): number {
-    return (this.sql.newestStream.get() as { id: number }).id
   }
 }

@@ -4,13 +4,14 @@ import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { Effect, Layer } from "effect"
-import { hashBeforeFirst, nextHash, recordText, rowChecksum } from "#adapters/sqlite/event-record.ts"
+import { eventLines, hashBeforeFirst, nextHash, recordText, rowChecksum } from "#adapters/sqlite/event-record.ts"
 import * as journalReader from "#adapters/sqlite/journal-reader.ts"
 import { inTransaction, openJournal } from "#adapters/sqlite/journal-schema.ts"
 import * as readModels from "#adapters/sqlite/read-models.ts"
-import type { TenantKey } from "#domain/ids.ts"
+import { nameNumber } from "#adapters/sqlite/stream-names.ts"
+import type { SpaceKey, TenantKey } from "#domain/ids.ts"
 import { allEvents } from "#domain/registry.ts"
-import { bucketOf } from "#domain/scope.ts"
+import { bucketOf, streamName, tenantScope } from "#domain/scope.ts"
 import { runs } from "#projections/runs.ts"
 import { makeEngine } from "#services/projection-engine.ts"
 import { inRounds, type Settings } from "../rounds.ts"
@@ -80,36 +81,27 @@ const fillJournal = (file: string): string => {
   const origin = JSON.stringify({ actor: { kind: "system", id: "runner" }, correlationId: random(26) })
   const keys = Array.from({ length: tenantsCount }, () => `t${random(19)}`)
   const addScope = db.prepare("INSERT INTO scopes(id, space, key, bucket) VALUES(?, ?, ?, ?)")
-  const addStream = db.prepare("INSERT INTO streams(id, scope_id, local) VALUES(?, ?, ?)")
-  const addType = db.prepare("INSERT INTO event_types(id, type, version) VALUES(?, ?, 1)")
-  const addEvent = db.prepare("INSERT INTO events VALUES(?, ?, ?, ?, ?, ?, ?, ?, NULL, ?, ?)")
+  const addStream = db.prepare("INSERT INTO streams(id, scope_id, local, number) VALUES(?, ?, ?, ?)")
+  const addType = db.prepare("INSERT INTO event_types(type, version) VALUES(?, 1)")
+  const addAppend = db.prepare("INSERT INTO appends VALUES(?, ?, ?, 1, ?, ?, NULL, ?, NULL, ?, ?, NULL)")
   const types = ["RunStarted", "StepSucceeded", "RunSucceeded"]
   inTransaction(db, () => {
-    for (const [index, type] of types.entries()) addType.run(index + 1, type)
+    for (const type of types) addType.run(type)
     for (const [index, key] of keys.entries()) addScope.run(index + 1, space, key, bucketOf(key as TenantKey))
     let position = 0
     for (let stream = 1; stream <= runsCount; stream++) {
       const runId = random(26)
-      addStream.run(stream, 1 + (stream % tenantsCount), `run-${runId}`)
-      let hash = hashBeforeFirst(`run-${runId}`)
+      const scope = stream % tenantsCount
+      const name = streamName(tenantScope(space as SpaceKey, keys[scope] as TenantKey), `run-${runId}`)
+      let hash = hashBeforeFirst(name)
+      addStream.run(stream, 1 + scope, `run-${runId}`, nameNumber(hash))
       for (const [revision, [type, data]] of eventsOfRun(runId).entries()) {
         position++
         const at = 1_760_000_000_000 + position
-        const id = randomUUID()
-        const record = recordText(id, type, 1, at, origin, null, data)
+        const events = eventLines(randomUUID(), type, 1, data)
+        const record = recordText(at, origin, null, events)
         hash = nextHash(hash, record)
-        addEvent.run(
-          position,
-          stream,
-          revision,
-          types.indexOf(type) + 1,
-          at,
-          id,
-          hash,
-          rowChecksum(position, stream, revision, hash, record),
-          origin,
-          data
-        )
+        addAppend.run(position, stream, revision, at, rowChecksum(position, stream, revision, 1, hash, record), hash, origin, events)
       }
     }
   })
@@ -123,8 +115,8 @@ const rawScan = (file: string): number => {
   const db = new DatabaseSync(file, { readOnly: true })
   const began = performance.now()
   let events = 0
-  for (const row of db.prepare("SELECT * FROM events ORDER BY position").iterate()) {
-    JSON.parse(row["data"] as string)
+  for (const row of db.prepare("SELECT * FROM appends ORDER BY position").iterate()) {
+    JSON.parse((row["events"] as string).split("\n")[2]!)
     events++
   }
   const seconds = (performance.now() - began) / 1000

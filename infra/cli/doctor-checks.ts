@@ -66,50 +66,52 @@ const checkLock = (folder: string): Finding => {
   return ok(killed === undefined ? "Free." : `Free: the process ${killed.pid} did not end in order; the next start takes over.`)
 }
 
-interface EventRow {
+interface AppendRow {
+  /** Position and revision of its last event. */
   readonly position: number
   readonly stream_id: number
   readonly revision: number
+  readonly count: number
   readonly at: number
-  readonly id: string
   readonly hash: string
   readonly checksum: number
   readonly contents: string | null
   readonly origin: string
-  readonly data: string
-  readonly type: string
-  readonly version: number
+  readonly events: string
   readonly bucket: string
   readonly scope: string
   readonly local: string
-  /** Hash of the event before it in its stream; null for the first. */
+  /** Hash of the append before it in its stream; null for the first. */
   readonly before: string | null
 }
 
-const newestEvents = `
-SELECT e.*, t.type, t.version, c.bucket, c.key AS scope, s.local,
-  (SELECT hash FROM events p WHERE p.stream_id = e.stream_id AND p.revision = e.revision - 1) AS before
-FROM events e JOIN event_types t ON t.id = e.type_id JOIN streams s ON s.id = e.stream_id JOIN scopes c ON c.id = s.scope_id
-ORDER BY e.position DESC LIMIT ?`
+const newestAppends = `
+SELECT a.position, a.stream_id, a.revision, a.count, a.at, a.hash, a.checksum, a.contents, a.origin, a.events,
+  c.bucket, c.key AS scope, s.local,
+  (SELECT hash FROM appends p WHERE p.stream_id = a.stream_id AND p.revision = a.revision - a.count) AS before
+FROM appends a JOIN streams s ON s.id = a.stream_id JOIN scopes c ON c.id = s.scope_id
+ORDER BY a.position DESC LIMIT ?`
 
 /** Undefined when the row is as it was written, and follows from the one before it. */
-const damageOf = (row: EventRow): string | undefined => {
-  const record = recordText(row.id, row.type, row.version, row.at, row.origin, row.contents, row.data)
+const damageOf = (row: AppendRow): string | undefined => {
+  const record = recordText(row.at, row.origin, row.contents, row.events)
   const stream = `${row.bucket}/${row.scope}/${row.local}`
-  if (rowChecksum(row.position, row.stream_id, row.revision, row.hash, record) !== row.checksum) return "its checksum does not fit"
-  const before = row.revision === 0 ? hashBeforeFirst(stream) : row.before
-  if (before === null) return "the event before it in its stream is missing"
+  if (rowChecksum(row.position, row.stream_id, row.revision, row.count, row.hash, record) !== row.checksum)
+    return "its checksum does not fit"
+  const before = row.revision === row.count - 1 ? hashBeforeFirst(stream) : row.before
+  if (before === null) return "what was before it in its stream is missing"
   return nextHash(before, record) === row.hash ? undefined : "its stream's chain of hashes is broken"
 }
 
 const checkEvents = (journal: DatabaseSync, count: number): Finding => {
   let seen = 0
-  for (const row of journal.prepare(newestEvents).iterate(count)) {
-    const event = row as unknown as EventRow
-    const damage = damageOf(event)
+  for (const row of journal.prepare(newestAppends).iterate(count)) {
+    const append = row as unknown as AppendRow
+    const damage = damageOf(append)
     if (damage !== undefined)
-      return wrong(`The event at position ${event.position}: ${damage}. Stop the server, keep the folder as it is, and restore a backup.`)
-    seen++
+      return wrong(`The event at position ${append.position}: ${damage}. Stop the server, keep the folder as it is, and restore a backup.`)
+    seen += append.count
+    if (seen >= count) break
   }
   return ok(`The newest ${seen} events fit their checksums and their streams' chains of hashes.`)
 }
@@ -178,7 +180,7 @@ const viewsOnDisk = (folder: string, head: number): ReadonlyArray<Check> => {
 }
 
 const headOf = (journal: DatabaseSync): number =>
-  (journal.prepare("SELECT coalesce(max(position), 0) AS head FROM events").get() as { head: number }).head
+  (journal.prepare("SELECT coalesce(max(position), 0) AS head FROM appends").get() as { head: number }).head
 
 export const isInstallation = (folder: string): boolean => existsSync(join(folder, "journal.db")) && existsSync(join(folder, "vault.db"))
 

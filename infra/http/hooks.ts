@@ -58,11 +58,18 @@ const readBody = (request: IncomingMessage, bytesMax: number, then: (body: Body)
   request.on("end", () => then(chunks.length === 1 ? chunks[0]! : chunks.length === 0 ? empty : Buffer.concat(chunks, size)))
 }
 
-/** An answer before the body was read: the rest of it is not waited for. */
+/** So much of a refused body is still taken and thrown away: who is cut off in the middle of sending often misses the answer. */
+const drainedBytesMax = 67_108_864
+
+/** An answer before the body was read: nobody looks at the rest of it. */
 const refuseUnread = (request: IncomingMessage, response: ServerResponse, given: WebhookAnswer) => {
-  response.setHeader("connection", "close")
+  if (Number(request.headers["content-length"] ?? 0) > drainedBytesMax) response.setHeader("connection", "close")
   answer(response, given)
-  request.resume()
+  let left = drainedBytesMax
+  request.on("data", (chunk: Buffer) => {
+    left -= chunk.length
+    if (left < 0) request.destroy()
+  })
 }
 
 export const hooksListener = (context: Context.Context<Ingest>, { publicUrl }: HooksOptions): Listener => {

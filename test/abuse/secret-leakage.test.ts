@@ -139,15 +139,19 @@ const refusals = async (base: string) => {
 /** Everything that there is to read about a tenant. */
 const readAll = async (tid: string) => {
   const base = `/api/v1/tenants/${encodeURIComponent(tid)}`
-  const list = async (name: string) =>
-    (await client.ok("GET", `${base}/${name}?limit=200`)).body.items as ReadonlyArray<Record<string, never>>
+  interface Item {
+    readonly id: string
+    readonly connectionId: string
+    readonly steps: ReadonlyArray<{ readonly id: string }>
+  }
+  const list = async (name: string) => (await client.ok("GET", `${base}/${name}?limit=200`)).body.items as ReadonlyArray<Item>
   for (const name of ["hooks", "workflows", "audit"]) await list(name)
   for (const name of ["", "/usage", "/settings"]) await client.ok("GET", base + name)
   for (const { connectionId } of await list("connections")) await client.ok("GET", `${base}/connections/${connectionId}`)
   for (const { id } of await list("events")) for (const path of ["", "/explain"]) await client.ok("GET", `${base}/events/${id}${path}`)
   for (const { id, steps } of await list("executions")) {
     await client.ok("GET", `${base}/executions/${id}`)
-    for (const step of steps as ReadonlyArray<{ readonly id: string }>) await client.ok("GET", `${base}/executions/${id}/steps/${step.id}`)
+    for (const step of steps) await client.ok("GET", `${base}/executions/${id}/steps/${step.id}`)
     const last = ({ event }: { event: string }) => /^Run(?:Succeeded|Failed|Parked|Cancelled)$/u.test(event)
     const told = await follow(client, `${base}/executions/${id}/stream`, platform.key, last)
     answers.push({ where: `stream of ${id}`, text: JSON.stringify(told) })

@@ -1,4 +1,5 @@
 /** A13: no operation gives, changes or even betrays what is another tenant's, wherever another tenant's id is put. */
+import { createHmac } from "node:crypto"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { type PlatformProcess, startPlatform } from "../faults/platform-process.ts"
 import { ran } from "../support/cases.ts"
@@ -14,6 +15,7 @@ let client: Client
 /** Its key is bound to it; `own` has the space's own things where these belong. */
 let own: World
 let boundKey = ""
+let shared: { readonly url: string; readonly secret: string }
 let others: ReadonlyArray<{ readonly other: World; readonly nobody: World }>
 
 interface Place {
@@ -159,13 +161,14 @@ beforeAll(async () => {
   platform = await startPlatform()
   client = httpClient(platform.url, platform.key)
   const space = await makeSpace(client)
+  shared = space.endpoint
   const spaces = await client.ok("PUT", "/api/v1/settings/runs.attemptsMax", { value: 5 })
   const made: Array<World> = []
   for (const tid of ["tenant-bbbb", "tenant-cccc", "tenant-aaaa"]) made.push(await makeWorld(client, vendor, tid))
   others = made
     .slice(0, 2)
     .map((other, index) => ({ other, nobody: nowhere(other, `tenant-zzz${index}`, String(spaces.headers["x-position"])) }))
-  own = { ...made[2]!, ...space }
+  own = { ...made[2]!, ...space.own }
   boundKey = (await client.ok("POST", "/api/v1/api-keys", { role: "admin", label: "Bound", tenant: own.tid })).body.key
 })
 afterAll(async () => {
@@ -231,7 +234,7 @@ describe("A13: another tenant's ids", () => {
   })
 
   it("lend no credentials to a run that is bound to them", async () => {
-    const [{ other }] = others as [{ other: World }]
+    const { other } = others[0]!
     const base = `/api/v1/tenants/${own.tid}`
     await client.ok("PUT", `${base}/workflows/orders`, { bindings: { erp: other.connection } })
     const sent = await client.ok("POST", `${base}/events`, { connector: "shop", event: "orders/create", body: { id: 77, total: 1 } })
@@ -245,8 +248,36 @@ describe("A13: another tenant's ids", () => {
     )
   })
 
+  it("keep their events apart behind an endpoint that they share, under the same vendor's id", async () => {
+    const [first, second] = others.map(({ other }) => other) as [World, World]
+    const claim = (tid: string, account: string, key: string) =>
+      client.ask("POST", `/api/v1/tenants/${tid}/connections`, {
+        key,
+        body: { connector: "market", method: "token", secrets: { token: "t" }, account }
+      })
+    for (const { tid } of [first, second]) assert.strictEqual((await claim(tid, `merchant-of-${tid}`, platform.key)).status, 201)
+    const refusals = [first.tid, "tenant-zzzz"].map((tid) => claim(own.tid, `merchant-of-${tid}`, boundKey))
+    const [taken, free] = await Promise.all(refusals)
+    assert.deepStrictEqual([taken!.status, taken!.text], [403, free!.text])
+    for (const merchant of [first.tid, second.tid, "nobody"]) {
+      const body = JSON.stringify({ event: "sold", id: "delivery-1", merchant: `merchant-of-${merchant}` })
+      const signature = createHmac("sha256", shared.secret).update(body).digest("hex")
+      const { status } = await client.ask("POST", new URL(shared.url).pathname, { key: "", body, headers: { "x-signature": signature } })
+      assert.strictEqual(status, merchant === "nobody" ? 404 : 200)
+    }
+    const sold = await Promise.all(
+      [first, second].map(({ tid }) =>
+        eventually(`the event of ${tid}`, async () => {
+          const { items } = (await client.ok("GET", `/api/v1/tenants/${tid}/events?connector=market`)).body
+          return items.length === 0 ? undefined : items.map(({ id }: { id: string }) => id)
+        })
+      )
+    )
+    assert.deepStrictEqual([sold[0].length, sold[1].length, new Set(sold.flat()).size], [1, 1, 2])
+  })
+
   it("are not told by a live stream that resumes at another tenant's position", async () => {
-    const [{ other }] = others as [{ other: World }]
+    const { other } = others[0]!
     const told = await follow(
       client,
       `/api/v1/tenants/${own.tid}/executions/stream`,

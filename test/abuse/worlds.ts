@@ -44,7 +44,8 @@ const market = {
   webhook: {
     signature: { algorithm: "hmac-sha256", parts: ["body"], headers: ["x-signature"], encoding: "hex" },
     event: { body: "event" },
-    tenant: { body: "merchant" }
+    tenant: { body: "merchant" },
+    deliveryId: { body: "id" }
   },
   triggers: [{ event: "sold" }]
 }
@@ -77,7 +78,7 @@ export const startDecidingVendor = (): Promise<Vendor> =>
   })
 
 /** What all tenants share, and the space's own connection and hook. */
-export const makeSpace = async (client: Client): Promise<Pick<World, "fixedConnection" | "sharedHook">> => {
+export const makeSpace = async (client: Client) => {
   for (const manifest of [pusher, market]) await client.ok("POST", "/api/v1/connectors", manifest)
   for (const document of [orders, pushes]) {
     await client.ok("POST", "/api/v1/workflows", document)
@@ -85,7 +86,11 @@ export const makeSpace = async (client: Client): Promise<Pick<World, "fixedConne
   }
   const fixed = await client.ok("POST", "/api/v1/connections", { connector: "market", method: "token", secrets: { token: "t" } })
   const hook = await client.ok("POST", "/api/v1/hooks", { connector: "market" })
-  return { fixedConnection: fixed.body.connectionId, sharedHook: hook.body.endpointId }
+  const own: Pick<World, "fixedConnection" | "sharedHook"> = {
+    fixedConnection: fixed.body.connectionId,
+    sharedHook: hook.body.endpointId
+  }
+  return { own, endpoint: hook.body as { readonly url: string; readonly secret: string } }
 }
 
 const lists = ["connections", "hooks", "workflows", "executions", "events", "audit"]

@@ -196,22 +196,25 @@ export const journalContract = (name: string, make: () => Installation) =>
         })
       ))
 
-    it("chains each event's hash to its stream's name and to all events before", () =>
+    it("chains each append's hash to its stream's name and to all appends before", () =>
       run(
         Effect.gen(function* () {
           const one = appendOf(acme, fresh("run"), { events: [happened({ n: 1 }), happened({ n: 2 })] })
+          const more = { ...one, expected: 1, events: [happened({ n: 3 })] } as unknown as Append
           const two = appendOf(acme, fresh("run"), { events: one.events })
-          yield* append(one)
-          yield* append(two)
-          const [first, second] = yield* read(one)
+          for (const given of [one, more, two]) yield* append(given)
+          const [first, second, third] = yield* read(one)
           const [foreign] = yield* read(two)
           assert.match(first!.hash, /^[0-9a-f]{64}$/u)
           assert.notStrictEqual(first!.hash, foreign!.hash)
           const sha256 = (text: string) => createHash("sha256").update(text).digest("hex")
-          const record = (event: StoredEvent, data: string) =>
-            `${event.id}\n${event.type}@${event.version}\n${event.at}\n${JSON.stringify(event.origin)}\n\n${data}`
-          assert.strictEqual(first!.hash, sha256(`${sha256(one.stream)}\n${record(first!, one.events[0].data)}`))
-          assert.strictEqual(second!.hash, sha256(`${first!.hash}\n${record(second!, one.events[1]!.data)}`))
+          const record = ({ at, origin, events }: Append) =>
+            [at, JSON.stringify(origin), "", ...events.flatMap(({ id, type, version, data }) => [id, `${type}@${version}`, data])].join(
+              "\n"
+            )
+          assert.strictEqual(first!.hash, sha256(`${sha256(one.stream)}\n${record(one)}`))
+          assert.strictEqual(second!.hash, first!.hash, "the events of one append share it")
+          assert.strictEqual(third!.hash, sha256(`${first!.hash}\n${record(more)}`))
         })
       ))
 

@@ -15,7 +15,7 @@ const Step = Schema.Struct({ scope: small, stream: small, due: Schema.NullOr(sma
 describe("the index by scope", () => {
   property("is that of the table after any changes, also when it is read again", Schema.Array(Step), (steps) => {
     const db = new DatabaseSync(":memory:")
-    db.exec("CREATE TABLE open_work(stream_id INTEGER PRIMARY KEY, scope_id INTEGER NOT NULL, due_at INTEGER NOT NULL)")
+    db.exec("CREATE TABLE streams(id INTEGER PRIMARY KEY, scope_id INTEGER NOT NULL, due_at INTEGER)")
     const index = new OpenWorkIndex(db)
     const items = new Map<number, { readonly scope: number; readonly due: number }>()
     for (const { scope: spread, stream, due } of steps) {
@@ -25,11 +25,10 @@ describe("the index by scope", () => {
       const before = items.get(streamId)
       if (before !== undefined) index.remove(owner, before.due, streamId)
       items.delete(streamId)
-      db.prepare("DELETE FROM open_work WHERE stream_id = ?").run(streamId)
+      db.prepare("INSERT OR REPLACE INTO streams VALUES(?, ?, ?)").run(streamId, owner, due)
       if (due === null) continue
       index.add(owner, due, streamId)
       items.set(streamId, { scope: owner, due })
-      db.prepare("INSERT INTO open_work VALUES(?, ?, ?)").run(streamId, owner, due)
     }
     for (const seen of [index, new OpenWorkIndex(db)])
       for (const scope of [0, 1, 2])

@@ -49,32 +49,37 @@ describe("content on SQLite", () => {
     )
   }
   const swap = (one: number, two: number) =>
-    `CREATE TEMP TABLE before AS SELECT id, sealed FROM payloads;
-     UPDATE payloads SET sealed = (SELECT sealed FROM before WHERE before.id = ${one} + ${two} - payloads.id) WHERE id IN (${one}, ${two})`
-  const id = (position: number, index: number) => position * 1024 + index
+    `CREATE TEMP TABLE before AS SELECT position, sealed FROM appends;
+     UPDATE appends SET sealed = (SELECT sealed FROM before WHERE before.position = ${one} + ${two} - appends.position)
+     WHERE position IN (${one}, ${two})`
 
   it("opens everything when nothing was done to it", async () => {
     assert.deepStrictEqual(await afterFault("SELECT 1"), Array(6).fill("opened"))
   })
-  it("binds content to its slot", async () => {
-    assert.deepStrictEqual(await afterFault(swap(id(1, 0), id(1, 1))), ["damaged", "damaged", "opened", "opened", "opened", "opened"])
+  it("binds contents to their stream", async () => {
+    assert.deepStrictEqual(await afterFault(swap(1, 2)), ["damaged", "damaged", "damaged", "damaged", "opened", "opened"])
   })
-  it("binds content to its stream", async () => {
-    assert.deepStrictEqual(await afterFault(swap(id(1, 0), id(2, 0))), ["damaged", "opened", "damaged", "opened", "opened", "opened"])
+  it("binds contents to their scope", async () => {
+    assert.deepStrictEqual(await afterFault(swap(2, 3)), ["opened", "opened", "damaged", "damaged", "damaged", "damaged"])
   })
-  it("binds content to its scope", async () => {
-    assert.deepStrictEqual(await afterFault(swap(id(2, 1), id(3, 1))), ["opened", "opened", "opened", "damaged", "opened", "damaged"])
-  })
-  it("binds content to the keyed hash in its event's row", async () => {
-    const fault = `UPDATE events SET contents = replace(contents, substr(contents, 5, 1), 'x') WHERE position = 1`
+  for (const [what, contents] of [
+    ["slots", "replace(contents, 'in=4', 'on=4')"],
+    ["lengths", "replace(contents, 'in=4,out=4', 'in=3,out=5')"],
+    ["order", "replace(contents, 'in=4,out=4', 'out=4,in=4')"]
+  ] as const)
+    it(`binds contents to their ${what}`, async () => {
+      assert.strictEqual((await afterFault(`UPDATE appends SET contents = ${contents} WHERE position = 1`))[1], "damaged")
+    })
+  it("binds contents to their keyed hash in the append's row", async () => {
+    const fault = `UPDATE appends SET contents = substr(contents, 1, length(contents) - 1) || 'x' WHERE position = 1`
     assert.strictEqual((await afterFault(fault))[0], "damaged")
   })
   it("finds a single changed bit", async () => {
-    const fault = `UPDATE payloads SET sealed = CAST(substr(sealed, 1, 13) || X'00' || substr(sealed, 15) AS BLOB) WHERE id = ${id(1, 0)}`
+    const fault = `UPDATE appends SET sealed = CAST(substr(sealed, 1, 13) || X'00' || substr(sealed, 15) AS BLOB) WHERE position = 1`
     assert.strictEqual((await afterFault(fault))[0], "damaged")
   })
   it("finds lost content", async () => {
-    assert.strictEqual((await afterFault(`DELETE FROM payloads WHERE id = ${id(1, 0)}`))[0], "damaged")
+    assert.strictEqual((await afterFault("UPDATE appends SET sealed = NULL WHERE position = 1"))[0], "damaged")
   })
 
   it("keeps no sealed bytes of a retired stream", async () => {
@@ -99,8 +104,10 @@ describe("content on SQLite", () => {
       })
     )
     const db = new DatabaseSync(join(installation.folder, "journal.db"))
-    const { count } = db.prepare("SELECT count(*) AS count FROM payloads").get() as { count: number }
+    const { count } = db.prepare("SELECT count(*) AS count FROM appends WHERE sealed IS NOT NULL OR contents IS NOT NULL").get() as {
+      count: number
+    }
     db.close()
-    assert.strictEqual(count, 2)
+    assert.strictEqual(count, 1)
   })
 })
