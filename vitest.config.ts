@@ -5,6 +5,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     pool: "forks",
+    maxWorkers: 2,
     // Long enough for a machine that is busy with something else: nothing is asserted about time.
     testTimeout: 60_000,
     hookTimeout: 60_000,

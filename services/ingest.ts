@@ -22,7 +22,7 @@ import { Quotas } from "./quotas.ts"
 import { Router } from "./router.ts"
 import { Settings } from "./settings.ts"
 import { Transact, type TransactError } from "./transact.ts"
-import { type Headers, verificationAdvice } from "./verification.ts"
+import { type Headers, type VerificationFailure, verificationAdvice } from "./verification.ts"
 import { Worker } from "./worker.ts"
 
 /** One webhook call, as the vendor made it. */
@@ -227,6 +227,11 @@ export class Ingest extends Context.Service<
         return accounts.find(spaceOf(endpoint.scope), endpoint.connectorId, located.tenant)
       }
 
+      const unverified = (reason: VerificationFailure) => {
+        figures.refused++
+        return refused(401, reason, `${verificationAdvice[reason]} Nothing was recorded.`)
+      }
+
       const receive = (endpoint: ActiveEndpoint, webhook: CompiledWebhook) => {
         const signatures = webhook.signatureHeaders
         const { status, body, contentType } = webhook.response
@@ -239,16 +244,12 @@ export class Ingest extends Context.Service<
         return Effect.fnUntraced(function* (call: WebhookCall) {
           const now = yield* Clock.currentTimeMillis
           const verdict = webhook.verify(call.method, call.url, call.headers, call.rawBody, endpoint.secrets, now)
+          const { handshake } = webhook
+          if (!verdict.ok && (handshake === undefined || handshake.signed)) return unverified(verdict.reason)
           const parsed = webhook.parse(call.headers, call.rawBody)
-          const handshake = webhook.handshake
-          if (handshake !== undefined && (verdict.ok || !handshake.signed)) {
-            const answer = handshake.answer(call.url, call.headers, Result.isSuccess(parsed) ? parsed.success : undefined)
-            if (answer !== undefined) return { _tag: "Accepted", ...answer } as WebhookAnswer
-          }
-          if (!verdict.ok) {
-            figures.refused++
-            return refused(401, verdict.reason, `${verificationAdvice[verdict.reason]} Nothing was recorded.`)
-          }
+          const echo = handshake?.answer(call.url, call.headers, Result.isSuccess(parsed) ? parsed.success : undefined)
+          if (echo !== undefined) return { _tag: "Accepted", ...echo } as WebhookAnswer
+          if (!verdict.ok) return unverified(verdict.reason)
           const located = Result.flatMap(parsed, (body) => webhook.locate(call.headers, body, call.rawBody))
           if (Result.isFailure(located) || Result.isFailure(parsed)) {
             figures.refused++

@@ -14,7 +14,7 @@ const pieces = /\{([^{}]*)\}/u
 
 const scalarText = (path: string, value: unknown): Result.Result<string, Unfilled> => {
   const text = asText(value)
-  if (text !== undefined && text.isWellFormed()) return Result.succeed(text)
+  if (text?.isWellFormed()) return Result.succeed(text)
   if (text !== undefined)
     return Result.fail({ path, problem: "It holds half a character (a lone surrogate), which no URL can carry. Change it." })
   const problem = value === undefined || value === null ? "This property is required here. Add it." : "Expected text, a number or a flag."
