@@ -47,7 +47,7 @@ export const DeliveryCommand = Schema.TaggedUnion({
   RefuseEvent: { limit: Schema.Int },
   PostponeEvent: { until: Schema.Int },
   DeadLetterEvent: { reason: DeadLetterReason, message: Schema.String },
-  /** Somebody found it open and not in anybody's hands: after three in a row it is a dead letter (R14). */
+  /** Somebody found it open and not in anybody's hands: after five in a row it is a dead letter (R14). */
   ResumeRouting: {}
 })
 
@@ -92,7 +92,7 @@ export class DedupeWindowOver extends Schema.TaggedError<DedupeWindowOver>()("De
 /** Repeats recorded one by one; later ones are only answered. */
 export const repeatsRecordedMax = 3
 /** Attempts to route after a crash before it is put aside. */
-export const routingResumesMax = 3
+export const routingResumesMax = 5
 
 const open = (state: Delivery) => state.status === "received" || state.status === "postponed"
 

@@ -155,7 +155,7 @@ export interface Run {
 }
 
 /** Resumptions without an outcome in between before the run is quarantined (R14). */
-export const resumesMax = 3
+export const resumesMax = 5
 
 export class RunNotFound extends Schema.TaggedError<RunNotFound>()("RunNotFound", { runId: Schema.String }) {
   override get message() {

@@ -271,7 +271,10 @@ export class Router extends Context.Service<
         prime: (stream, trigger) => primed.set(stream, trigger),
         unprime: (stream) => primed.delete(stream),
         route,
-        routeSuspect: (scope, item, launch) => suspects.alone(routeTogether(scope, [item], launch)),
+        routeSuspect: (scope, item, launch) =>
+          Effect.flatMap(read(delivery, scope, item.id), ({ state }) =>
+            suspects.alone(state.resumes, routeTogether(scope, [item], launch))
+          ),
         putAside: Effect.fnUntraced(function* (scope: TenantScope, id: string, cause: Cause.Cause<unknown>) {
           const message = `A defect repeated itself: ${Cause.pretty(cause).split("\n")[0] ?? "unknown"}`.slice(0, 300)
           yield* deadLetter(scope, { stream: streamName(scope, `delivery-${id}`), id, recovered: false }, "routing-failed", message)

@@ -443,7 +443,7 @@ export class Runner extends Context.Service<
         const runId = id as RunId
         const { state } = yield* read(run, scope, runId)
         const goingOn = goOn(scope, runId, recovered)
-        yield* recovered && state.resumes > 0 ? suspects.alone(goingOn) : goingOn
+        yield* recovered && state.resumes > 0 ? suspects.alone(state.resumes, goingOn) : goingOn
       })
 
       const goOn = Effect.fnUntraced(function* (scope: TenantScope, runId: RunId, recovered: boolean) {

@@ -9,6 +9,8 @@ import type { Statements } from "./journal-statements.ts"
 /** The index's range is swept in so many slices, one whenever so many streams have come. */
 const slices = 64
 const streamsPerSlice = 128
+/** Found at a start, more than this were left by processes that ended before their sweep did: this one hurries through its first. */
+const leftOverMax = 2 * slices * streamsPerSlice
 /** A name's number: the first 52 bits of its hash. Two names may share it. */
 const numberDigits = 13
 const numbersPerSlice = 16 ** numberDigits / slices
@@ -26,7 +28,7 @@ interface Recent {
 
 export class StreamNames {
   private readonly sql: Statements
-  /** Those that the index in the file does not have, at most about two sweeps of them. */
+  /** Those that the index in the file may not have. */
   private readonly recent = new Map<string, number>()
   private readonly gathered: ReadonlyArray<Array<Recent>> = Array.from({ length: slices }, () => [])
   private sinceSlice = 0
@@ -34,6 +36,7 @@ export class StreamNames {
   private newestId = 0
   /** All streams up to here are in the index once this sweep is over. */
   private sweptTo = 0
+  private isBehind = false
 
   constructor(sql: Statements) {
     this.sql = sql
@@ -47,6 +50,7 @@ export class StreamNames {
     this.sinceSlice = this.nextSlice = 0
     const rows = this.sql.unindexedStreams.iterate() as unknown as Iterable<{ id: number; number: number; stream: string }>
     for (const { id, number, stream } of rows) this.gather({ stream, number, id })
+    this.isBehind = this.recent.size > leftOverMax
     this.newestId = this.sweptTo = (this.sql.newestStream.get() as { id: number }).id
   }
 
@@ -64,7 +68,7 @@ export class StreamNames {
     const number = nameNumber(hashOfName)
     this.sql.insertStream.run(id, scopeId, localOf(scope, stream), number, workDue)
     this.gather({ stream, number, id })
-    if (++this.sinceSlice === streamsPerSlice) this.indexSlice()
+    if (++this.sinceSlice === streamsPerSlice || this.isBehind) this.indexSlice()
     return id
   }
 
@@ -86,5 +90,6 @@ export class StreamNames {
     if (this.nextSlice > 0) return
     this.sql.indexedUpTo.run(this.sweptTo)
     this.sweptTo = this.newestId
+    this.isBehind = false
   }
 }

@@ -45,6 +45,22 @@ describe("the names of streams", () => {
     assert.isBelow(indexed(), ids.length)
   })
 
+  it("does not leave ever more to the next start when no process lives long", () => {
+    const left = () => sql.unindexedStreams.all().length
+    let next = 100_000
+    const most: Array<number> = []
+    for (let start = 0; start < 8; start++) {
+      const names = new StreamNames(sql)
+      db.exec("BEGIN")
+      for (const end = next + 6_000; next < end; next++) names.add(scopeId, scope, streamOf(next), hashBeforeFirst(streamOf(next)), null)
+      db.exec("COMMIT")
+      most.push(left())
+    }
+    assert.isAtMost(Math.max(...most), 2 * 64 * 128 + 6_000)
+    const names = new StreamNames(sql)
+    for (let n = 100_000; n < next; n += 97) assert.isDefined(names.find(scope, streamOf(n)))
+  })
+
   it("forgets those that were rolled back", () => {
     const names = new StreamNames(sql)
     const stream = streamOf(1_000_000)

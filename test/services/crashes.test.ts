@@ -24,7 +24,10 @@ const mortal = () => {
     )
   })
   const fate: Fate = (_what, effect) => Effect.andThen(point, effect).pipe(Effect.tap(() => point))
-  return { fate, death: death.promise, arm: (after: number) => void (left = after), dead: () => left <= 0, bury: () => burial.resolve() }
+  const arm = (after: number) => {
+    left = after
+  }
+  return { fate, death: death.promise, arm, dead: () => left <= 0, bury: () => burial.resolve() }
 }
 
 const send = Effect.fnUntraced(function* (endpointId: string, number: number) {
