@@ -80,8 +80,7 @@ describe("F1: killed at random times", () => {
       const sender = async () => {
         while (next < runs) again += (await deliver(hook.url, next++)) - 1
       }
-      let sending = true
-      const sent = Promise.all([sender(), sender(), sender(), sender()]).then(() => void (sending = false))
+      const sent = Promise.all([sender(), sender(), sender(), sender()])
       let injected = 0
       while (injected < kills) {
         // Fast senders would be done before the last kill: they get a share of the runs per life.
@@ -90,7 +89,7 @@ describe("F1: killed at random times", () => {
         injected++
         await platform.start()
       }
-      while (sending) await Promise.race([sent, pause(200)])
+      await sent
 
       const orders = () => new Map(ledger().map(({ order: id, key }) => [id, key]))
       const deadline = performance.now() + 60_000

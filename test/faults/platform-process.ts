@@ -33,7 +33,10 @@ export const launch = async (
 ): Promise<{ readonly child: ChildProcess; readonly match: RegExpExecArray; readonly output: () => string }> => {
   const child = spawn(process.execPath, [script, ...args], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } })
   let output = ""
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text: string) => void (output += text))
+  const hear = (text: string) => {
+    output += text
+  }
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", hear)
   for (;;) {
     const match = pattern.exec(output)
     if (match !== null) return { child, match, output: () => output }
