@@ -16,6 +16,8 @@ export interface Projection<Event extends { readonly _tag: string }, View extend
   readonly fields: Readonly<Partial<Record<keyof View & string, FieldType>>>
   /** Sort orders that have an index: fields after the scope, in order. */
   readonly sorts: ReadonlyArray<ReadonlyArray<keyof View & string>>
+  /** Queries may list its views of all scopes of a space: by indexes of their own, which each write pays for. */
+  readonly acrossSpace?: true
   /** Its views are one per stream: a stream's first event finds none, so none is looked for. */
   readonly perStream?: true
   /** Id of the view within the event's scope that this event changes; several for an event about many; none to skip it. */

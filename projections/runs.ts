@@ -204,7 +204,7 @@ export const runs: Projection<RunEvent | RetentionEvent, RunView> = {
     "StreamsRetired"
   ],
   fields: { flowId: "text", status: "text", startedAt: "time", deliveryId: "text" },
-  sorts: [["startedAt"], ["status", "startedAt"]],
+  sorts: [["startedAt"], ["status", "startedAt"], ["flowId", "startedAt"]],
   perStream: true,
   key: ({ stream, event }) => (event._tag === "StreamsRetired" ? retiredIds(event, "run") : stream.slice(stream.lastIndexOf("/run-") + 5)),
   evolve

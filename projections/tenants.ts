@@ -28,6 +28,7 @@ export const tenants: Projection<TenantEvent, TenantView> = {
   events: ["TenantCreated", "TenantRenamed", "TenantPlanChanged", "TenantSuspended", "TenantActivated"],
   fields: { plan: "text", region: "text", tier: "text", status: "text", createdAt: "time" },
   sorts: [["createdAt"], ["status", "createdAt"]],
+  acrossSpace: true,
   key: ({ scope }) => scope.key,
   evolve: (view, { event, at }) =>
     TenantEvent.match(event, {

@@ -19,10 +19,18 @@ export interface EngineOptions {
   readonly chunkEventsMax?: number
   /** Views of a model kept in memory, in each of two generations. */
   readonly cachedViews?: number
-  /** Pause between live batches, unless somebody waits for one. */
+  /** Pause between live rounds, unless somebody waits for one. */
   readonly paceMillis?: number
+  /** The same while many events come: most views then reach their last state in memory, and are written once. */
+  readonly busyPaceMillis?: number
 }
-const defaults = { batchEvents: 1000, chunkEventsMax: 4000, cachedViews: 1000, paceMillis: 25 }
+const defaults = { batchEvents: 500, chunkEventsMax: 4000, cachedViews: 1000, paceMillis: 25, busyPaceMillis: 500 }
+
+/** From so many events a second on, the longer pause is kept. */
+const busyEventsPerSecond = 1500
+/** What changed in memory is stored at the latest after so many events, or when a model has so many changed views. */
+const roundEventsMax = 10_000
+const touchedViewsMax = 4000
 
 /** How long one uninterrupted piece of a rebuild may take, and a query wait: the size of the chunks follows from it. */
 const pieceMillis = 15
@@ -44,7 +52,7 @@ export const makeEngine = Effect.fnUntraced(function* (
   families: FamiliesByType,
   options: EngineOptions = {}
 ): Effect.fn.Return<Engine, ReadModelsUnavailable, Feed | ReadModels | EffectScope.Scope> {
-  const { batchEvents, chunkEventsMax, cachedViews, paceMillis } = { ...defaults, ...options }
+  const { batchEvents, chunkEventsMax, cachedViews, paceMillis, busyPaceMillis } = { ...defaults, ...options }
   const feed = yield* Feed
   const store = yield* ReadModels
   const clock = yield* Clock.Clock
@@ -67,6 +75,8 @@ export const makeEngine = Effect.fnUntraced(function* (
   })
 
   let lastLiveAt = Number.NEGATIVE_INFINITY
+  /** Pause after the last round. */
+  let pace = paceMillis
   let chunkEvents = Math.min(chunkEventsMin, chunkEventsMax)
   let pieceAt = 0
   let longestPiece = 0
@@ -124,20 +134,38 @@ export const makeEngine = Effect.fnUntraced(function* (
     if (old !== null) yield* drop(old.name)
   })
 
-  /** Reads what is new for the serving models; true when there is more. */
-  const liveBatch = Effect.fnUntraced(function* () {
-    const following = live()
-    if (following.length === 0) return false
-    lastLiveAt = nowMillis()
+  /** Folds the next page into the serving models, in memory; how many events it had, and whether there are more. */
+  const livePage = Effect.fnUntraced(function* (following: ReadonlyArray<Model>) {
     const after = rearmostOf(following)
     const page = yield* feed.read({ after, limit: batchEvents })
-    if (page.position === null || page.position === after) return false
+    if (page.position === null || page.position === after) return { events: 0, more: false }
     const batch = new DecodedBatch(page.events, families)
-    for (const model of following) {
-      if (!reaches(model.position, page.position)) yield* runner.advance(model, batch, page.position)
+    for (const model of following) if (!reaches(model.folded, page.position)) yield* runner.fold(model, batch, page.position)
+    return { events: page.events.length, more: !page.atHead }
+  })
+
+  /** Folds what is new into the serving models and stores it; true when there is more. */
+  const liveRound = Effect.fnUntraced(function* () {
+    if (live().length === 0) return false
+    const began = nowMillis()
+    let events = 0
+    let more = true
+    while (more) {
+      const following = live()
+      if (following.length === 0) break
+      const page = yield* livePage(following)
+      events += page.events
+      more = page.more
+      if (events >= roundEventsMax || following.some(({ touched }) => touched.length >= touchedViewsMax)) break
+      if (more) yield* breathe
+    }
+    for (const model of live()) {
+      yield* runner.save(model)
       if (queries.waiting()) queries.settle()
     }
-    return !page.atHead
+    pace = (events * 1000) / Math.max(1, began - lastLiveAt) >= busyEventsPerSecond ? busyPaceMillis : paceMillis
+    lastLiveAt = began
+    return more
   })
 
   /** One chunk of a rebuild, read afresh; the next one's size follows the longest time that queries had to wait. */
@@ -149,7 +177,10 @@ export const makeEngine = Effect.fnUntraced(function* (
     yield* breathe
     const batch = new DecodedBatch(page.events, families)
     for (const model of building) {
-      if (page.position !== null) yield* runner.advance(model, batch, page.position)
+      if (page.position !== null) {
+        yield* runner.fold(model, batch, page.position)
+        yield* runner.save(model)
+      }
       if (page.atHead && model.status === "building") yield* takeOver(model)
       else if (page.atHead && model.status === "catching-up") model.status = "live"
       if (queries.waiting()) queries.settle()
@@ -162,7 +193,7 @@ export const makeEngine = Effect.fnUntraced(function* (
   })
 
   const pause = Effect.suspend(() => {
-    const left = paceMillis - (nowMillis() - lastLiveAt)
+    const left = pace - (nowMillis() - lastLiveAt)
     if (left <= 0 || queries.waiting()) return Effect.void
     urgent.closeUnsafe()
     return urgent.await.pipe(Effect.timeoutOption(left), Effect.asVoid)
@@ -177,11 +208,11 @@ export const makeEngine = Effect.fnUntraced(function* (
     yield* Effect.forEach(standingBy(), runner.returnFromStandby)
     const building = behind()
     if (building.length === 0) yield* idle
-    if (building.length === 0 || nowMillis() - lastLiveAt >= paceMillis || queries.waiting()) {
+    if (building.length === 0 || nowMillis() - lastLiveAt >= pace || queries.waiting()) {
       news.closeUnsafe()
-      if (yield* liveBatch()) {
+      if (yield* liveRound()) {
         news.openUnsafe()
-        lastLiveAt = Number.NEGATIVE_INFINITY
+        pace = 0
       }
     }
     if (building.length > 0) yield* chunk(building)

@@ -13,6 +13,7 @@ type AnyRecorded = Recorded<{ readonly _tag: string }>
 /** A page of the feed; an event is decoded when the first projection wants it, and kept for the others. */
 export class DecodedBatch {
   readonly events: ReadonlyArray<StoredEvent>
+  readonly #types = new Set<string>()
   readonly #families: FamiliesByType
   readonly #decoded: Array<AnyRecorded | undefined>
 
@@ -20,6 +21,13 @@ export class DecodedBatch {
     this.events = events
     this.#families = families
     this.#decoded = new Array(events.length)
+    for (const { type } of events) this.#types.add(type)
+  }
+
+  /** Whether it has an event of one of these types. */
+  hasAny(types: ReadonlySet<string>): boolean {
+    for (const type of this.#types) if (types.has(type)) return true
+    return false
   }
 
   /** Throws when this release cannot read the event. */
@@ -43,7 +51,7 @@ export interface CachedView {
   readonly id: string
   view: Record<string, unknown> | null
   at: Position
-  /** Changed in the present fold, so that it is written once. */
+  /** Changed since it was stored: it is written once, with the others that changed. */
   touched: boolean
 }
 
@@ -82,7 +90,7 @@ export class ViewCache {
     this.#youngSize++
   }
 
-  /** Called between batches only: the views of a batch must all stay. */
+  /** Called when all touched views are stored: they must all stay until then. */
   trim(): void {
     if (this.#youngSize < this.#max) return
     this.#old = this.#young
@@ -171,20 +179,13 @@ export const planFold = (
   return { steps, missing, to, fault: null }
 }
 
-const settled = (touched: ReadonlyArray<CachedView>) => {
-  for (const view of touched) view.touched = false
-  return touched
-}
-
 export interface Folded {
-  readonly touched: ReadonlyArray<CachedView>
   readonly to: Position | null
   readonly fault: Fault | null
 }
 
-/** Folds; an event at or before a view's own position is skipped before the fold (R18). */
-export const foldPlan = (projection: AnyProjection, plan: Plan, from: Position | null): Folded => {
-  const touched: Array<CachedView> = []
+/** Folds, and adds what was not touched yet to `touched`; an event at or before a view's own position is skipped before the fold (R18). */
+export const foldPlan = (projection: AnyProjection, plan: Plan, from: Position | null, touched: Array<CachedView>): Folded => {
   let before = from
   let last: Position | null = null
   for (const { recorded, stored } of plan.steps) {
@@ -198,7 +199,7 @@ export const foldPlan = (projection: AnyProjection, plan: Plan, from: Position |
     try {
       next = projection.evolve(stored.view ?? undefined, recorded, stored.id) ?? null
     } catch (cause) {
-      return { touched: settled(touched), to: before, fault: faultOf(recorded, cause) }
+      return { to: before, fault: faultOf(recorded, cause) }
     }
     // Unchanged by this event, so folding it again would not change it either.
     if (next === stored.view) continue
@@ -209,7 +210,7 @@ export const foldPlan = (projection: AnyProjection, plan: Plan, from: Position |
       touched.push(stored)
     }
   }
-  return { touched: settled(touched), to: plan.to, fault: plan.fault }
+  return { to: plan.to, fault: plan.fault }
 }
 
 /** Fills a view that was missing with what is stored. */

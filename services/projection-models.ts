@@ -20,7 +20,8 @@ export const parseModel = (model: string): ModelName | undefined => {
 export const definitionOf = (projection: AnyProjection, model: string): ModelDefinition => ({
   model,
   fields: projection.fields as ModelDefinition["fields"],
-  sorts: projection.sorts
+  sorts: projection.sorts,
+  ...(projection.acrossSpace === true ? { acrossSpace: true } : {})
 })
 
 const newestFirst = (a: { readonly name: ModelName }, b: { readonly name: ModelName }) =>

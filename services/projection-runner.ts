@@ -3,8 +3,9 @@ import { Clock, Effect } from "effect"
 import type { Position } from "#domain/ids.ts"
 import type { AnyProjection } from "#projections/projection.ts"
 import type { ReadModels } from "./ports/read-models.ts"
+import type { ReadModelsUnavailable } from "./ports/unavailable.ts"
 import type { ModelProgress } from "./ports/view-server.ts"
-import { type DecodedBatch, type Fault, fill, foldPlan, planFold, ViewCache } from "./projection-fold.ts"
+import { type CachedView, type DecodedBatch, type Fault, fill, foldPlan, planFold, ViewCache } from "./projection-fold.ts"
 
 /** Events without effect on a model after which its checkpoint is written all the same. */
 const unsavedMax = 4096
@@ -21,8 +22,12 @@ export interface Model {
   complete: boolean
   /** The checkpoint in the store. */
   stored: Position | null
-  /** How far it is: ahead of the stored checkpoint only by events that changed nothing. */
+  /** How far its stored views are: ahead of the stored checkpoint only by events that changed nothing. */
   position: Position | null
+  /** How far the views in memory are. */
+  folded: Position | null
+  /** Views that changed in memory and are not stored yet. */
+  touched: Array<CachedView>
   /** Events since the stored checkpoint. */
   unsaved: number
   fault: Fault | null
@@ -53,6 +58,8 @@ export const openModel = (
   complete: status !== "building",
   stored: checkpoint,
   position: checkpoint,
+  folded: checkpoint,
+  touched: [],
   unsaved: 0,
   fault: null,
   standbyUntil: 0,
@@ -65,19 +72,26 @@ export const reaches = (position: Position | null, wanted: Position) => position
 export const foremostOf = (models: ReadonlyArray<Model>): Position | null =>
   models.reduce<Position | null>((most, { position }) => (position !== null && (most === null || position > most) ? position : most), null)
 
-/** The position that is furthest behind; null when one has not begun. */
+/** How far the one is that is furthest behind in memory; null when one has not begun. */
 export const rearmostOf = (models: ReadonlyArray<Model>): Position | null =>
   models.reduce<Position | null>(
-    (least, { position }) => (position === null || least === null || position < least ? position : least),
-    foremostOf(models)
+    (least, { folded }) => (least !== null && (folded === null || folded < least) ? folded : least),
+    models[0]?.folded ?? null
   )
+
+/** Forgets what is in memory only: the model goes on from what is stored. */
+const forget = (model: Model, stored: Position | null) => {
+  model.cache.clear()
+  model.touched = []
+  model.stored = model.position = model.folded = stored
+  model.unsaved = 0
+}
 
 /** `breathe` is called between reading and writing: it lets queries in. */
 export const makeRunner = (store: ReadModels["Service"], breathe: Effect.Effect<void>) => {
   /** Somebody else moved the checkpoint: what is in memory is not what is stored. */
   const standBy = Effect.fnUntraced(function* (model: Model) {
-    model.cache.clear()
-    model.stored = model.position = yield* store.checkpoint(model.name)
+    forget(model, yield* store.checkpoint(model.name))
     model.status = "standby"
     model.standbyUntil = (yield* Clock.currentTimeMillis) + standbyMillis
   })
@@ -89,36 +103,47 @@ export const makeRunner = (store: ReadModels["Service"], breathe: Effect.Effect<
     return Effect.logError(`The projection ${model.name} stopped at ${fault.type}, position ${fault.position}: ${fault.error}`)
   }
 
-  const foldAndStore = Effect.fnUntraced(function* (model: Model, batch: DecodedBatch, to: Position) {
-    const plan = planFold(model.projection, model.wanted, batch, model.cache, model.position, to)
+  const save = Effect.fnUntraced(function* (model: Model) {
+    const { folded, touched } = model
+    if (folded !== null && (touched.length > 0 || model.unsaved >= unsavedMax)) {
+      if ((yield* store.apply(model.name, model.stored, folded, touched)) === "stale") return yield* standBy(model)
+      for (const view of touched) view.touched = false
+      model.touched = []
+      model.stored = folded
+      model.unsaved = 0
+    }
+    model.position = folded
+    model.cache.trim()
+  })
+
+  const foldInMemory = Effect.fnUntraced(function* (model: Model, batch: DecodedBatch, to: Position) {
+    const plan = planFold(model.projection, model.wanted, batch, model.cache, model.folded, to)
     if (plan.missing.length > 0) {
       const loaded = yield* store.load(model.name, plan.missing)
       plan.missing.forEach((view, index) => fill(view, loaded[index]))
     }
-    const folded = foldPlan(model.projection, plan, model.position)
-    if (folded.touched.length > 0) yield* breathe
+    const { to: folded, fault } = foldPlan(model.projection, plan, model.folded, model.touched)
     model.unsaved += batch.events.length
-    if (folded.to !== null && (folded.touched.length > 0 || model.unsaved >= unsavedMax)) {
-      if ((yield* store.apply(model.name, model.stored, folded.to, folded.touched)) === "stale") return yield* standBy(model)
-      model.stored = folded.to
-      model.unsaved = 0
-    }
-    model.position = folded.to
-    model.cache.trim()
-    if (folded.fault !== null) yield* quarantine(model, folded.fault)
+    model.folded = folded
+    if (fault === null) return
+    yield* save(model)
+    if (model.status !== "standby") yield* quarantine(model, fault)
   })
 
+  /** After a failure the model goes on from what is stored. */
+  const orForget = <E>(model: Model, work: Effect.Effect<void, E>) =>
+    Effect.tapCause(work, () => Effect.sync(() => forget(model, model.stored)))
+
   return {
-    /** Folds one page into one model and stores it with the checkpoint. After a failure the model goes on from what is stored. */
-    advance: (model: Model, batch: DecodedBatch, to: Position) =>
-      foldAndStore(model, batch, to).pipe(
-        Effect.tapCause(() =>
-          Effect.sync(() => {
-            model.cache.clear()
-            model.position = model.stored
-          })
-        )
-      ),
+    /** Folds one page into one model, in memory. A model that cannot go on is stored and stopped. */
+    fold: (model: Model, batch: DecodedBatch, to: Position): Effect.Effect<void, ReadModelsUnavailable> => {
+      if (batch.hasAny(model.wanted)) return orForget(model, foldInMemory(model, batch, to))
+      model.unsaved += batch.events.length
+      model.folded = to
+      return Effect.void
+    },
+    /** Stores what was folded since the last time, with the checkpoint; each view once. */
+    save: (model: Model) => orForget(model, model.touched.length > 0 ? Effect.andThen(breathe, save(model)) : save(model)),
     /** Takes a model over whose checkpoint nobody moved for a while. */
     returnFromStandby: Effect.fnUntraced(function* (model: Model) {
       if (model.status !== "standby" || (yield* Clock.currentTimeMillis) < model.standbyUntil) return

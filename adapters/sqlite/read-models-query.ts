@@ -115,6 +115,7 @@ export const findStatement = (table: Table, query: Query, scopeNumber: number, c
   if (!Number.isInteger(query.limit) || query.limit < 1 || query.limit > pageLimitMax)
     refuse(table, `a page has 1 to ${pageLimitMax} views, not ${query.limit}`)
   const across = query.across !== undefined
+  if (across && table.definition.acrossSpace !== true) refuse(table, "its views are listed within one scope, not across a space")
   const order = orderOf(table, query)
   const names = [...order.columns.map(({ name }) => name), "id", ...(across ? ["scope"] : [])]
   const parameters: Array<Parameter> = [scopeNumber]

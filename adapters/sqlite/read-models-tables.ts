@@ -1,11 +1,12 @@
 /** The tables of the read models' file: one per model, with a column for each declared field and the view as JSON text. */
 import { randomBytes } from "node:crypto"
+import { closeSync, openSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
 import type { FieldType } from "#projections/projection.ts"
 import type { ModelDefinition } from "#services/ports/read-models.ts"
 
 /** Another layout of this file is thrown away: all of it comes back from the journal. */
-const layoutVersion = 1
+const layoutVersion = 2
 /** Pages of write-ahead log between two checkpoints. A rebuild writes the same index pages again and again: fewer checkpoints, fewer copies. */
 const walPages = 4000
 const cacheKilobytes = 4096
@@ -21,6 +22,7 @@ CREATE UNIQUE INDEX models_by_name ON models(model) WHERE dropped = 0;
 `
 
 const connect = (file: string): DatabaseSync => {
+  if (file !== ":memory:") closeSync(openSync(file, "a", 0o600)) // SQLite gives its log the rights of the file.
   const db = new DatabaseSync(file, { timeout: 5000 })
   db.exec(`PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=${walPages}; PRAGMA cache_size=-${cacheKilobytes}`)
   return db
@@ -114,8 +116,8 @@ export const columnValue = (column: Column, value: unknown): string | number | n
 }
 
 /**
- * The table and its indexes. Every index begins with the scope or the space: one serves a scope's lists, the other those of the
- * whole space. Scopes are numbers here, which keeps the indexes, and so the writing, small.
+ * The table and its indexes. Every index begins with the scope or the space: one serves a scope's lists, the other, where the
+ * model has them, those of the whole space. Scopes are numbers here, which keeps the indexes, and so the writing, small.
  */
 export const createTable = (db: DatabaseSync, table: Table): void => {
   const columns = [...table.columns.values()].map(({ name, type }) => `, ${name} ${sqlTypes[type]}`).join("")
@@ -127,7 +129,7 @@ export const createTable = (db: DatabaseSync, table: Table): void => {
   sorts.forEach((sort, index) => {
     const fields = sort.map((field) => `${table.columns.get(field)!.name}, `).join("")
     if (sort.length > 0) db.exec(`CREATE INDEX ${table.name}_s${index} ON ${table.name}(scope, ${fields}id)`)
-    db.exec(`CREATE INDEX ${table.name}_a${index} ON ${table.name}(space, ${fields}id, scope)`)
+    if (table.definition.acrossSpace === true) db.exec(`CREATE INDEX ${table.name}_a${index} ON ${table.name}(space, ${fields}id, scope)`)
   })
 }
 

@@ -14,7 +14,7 @@ export interface ViewsOptions {
 }
 
 /** News is passed on at most so often: the thread reads what has come together. */
-const newsMillis = 5
+const newsMillis = 25
 /** A thread that ended is started again after this time, doubled each time up to the last. */
 const restartMillis = { first: 250, last: 10_000 }
 /** Its heap is small: the caches of the projections are bounded. */

@@ -19,6 +19,8 @@ export interface ModelDefinition {
   readonly model: string
   readonly fields: Readonly<Record<string, FieldType>>
   readonly sorts: ReadonlyArray<ReadonlyArray<string>>
+  /** Its views can be listed across a space; left out: within one scope only. */
+  readonly acrossSpace?: true
 }
 export type Condition =
   | { readonly field: string; readonly is: "eq"; readonly value: string | number | boolean }
@@ -29,7 +31,7 @@ export type Condition =
 export interface Query {
   /** One scope's views, or with `SpaceScope` and `across` those of all tenants of the space. */
   readonly scope: Scope
-  /** Must be the same space as `scope`: then the space's own views and those of all its tenants. */
+  /** Must be the same space as `scope`: then the space's own views and those of all its tenants. For models with `acrossSpace`. */
   readonly across?: SpaceScope
   readonly where?: ReadonlyArray<Condition>
   /** One of the declared sorts, or one without its leading fields when `where` pins these; ties go by id. Left out: the first declared one, else by id. */

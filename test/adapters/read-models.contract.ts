@@ -15,7 +15,8 @@ const at = (position: number) => String(position).padStart(16, "0") as Position
 const definition: ModelDefinition = {
   model: "orders@1",
   fields: { status: "text", total: "number", paid: "flag", placedAt: "time", note: "text" },
-  sorts: [["placedAt"], ["status", "placedAt"]]
+  sorts: [["placedAt"], ["status", "placedAt"]],
+  acrossSpace: true
 }
 const stored = (scope: Scope, id: string, position: number, view: Record<string, unknown> | null): StoredView => ({
   key: scope.key,
@@ -317,6 +318,15 @@ export const readModelsContract = (name: string, layer: Effect.Effect<Layer.Laye
         })
       ))
     it("refuses a query across a space from within a tenant", () => filled((store) => refused(store, { scope: acme, across: space })))
+    it("refuses a query across a space of a model that is listed within scopes alone", () =>
+      withStore((store) =>
+        Effect.gen(function* () {
+          const { acrossSpace: _, ...within } = definition
+          yield* store.define(within)
+          assert.match(yield* refused(store, { scope: space, across: space }), /within one scope/u)
+          assert.deepStrictEqual(yield* ids(store, { scope: space, sort: ["placedAt"] }), [])
+        })
+      ))
     it("refuses a cursor that was changed, or belongs to another scope, order, filter or model", () =>
       filled((store) =>
         Effect.gen(function* () {

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -46,6 +46,12 @@ describe("SQLite on disk", () => {
     const found = await open("again.db", "journal", (store) => store.find("things@1", { ...query, cursor: cursor.next! }))
     assert.deepStrictEqual(found, { items: [{ size: 2 }, { size: 3 }], next: null })
   })
+  it("is for its owner alone, and so is its log", () =>
+    open("rights.db", "journal", (store) =>
+      Effect.map(fill(store, 4), () => {
+        for (const suffix of ["", "-wal"]) assert.strictEqual(statSync(join(folder, `rights.db${suffix}`)).mode & 0o777, 0o600)
+      })
+    ))
   it("throws the views of another journal away", async () => {
     await open("foreign.db", "journal", (store) => fill(store, 4))
     assert.deepStrictEqual(await open("foreign.db", "another", (store) => store.models), [])

@@ -46,6 +46,55 @@ describe("the projection engine", () => {
         assert.deepStrictEqual(sorted(yield* contents(views)), sorted(folded(log)))
       })
     ))
+  it("writes a view once for all the events that have come together, in however many pages", () =>
+    run(
+      Effect.gen(function* () {
+        const real = yield* ReadModels
+        const written: Array<number> = []
+        const watched = ReadModels.of({
+          ...real,
+          apply: (...args) => {
+            written.push(args[3].length)
+            return real.apply(...args)
+          }
+        })
+        const log = new Log()
+        const { views, wake } = yield* started(log).pipe(Effect.provideService(ReadModels, watched))
+        yield* caughtUp(views, log)
+        log.pageSizes = [2]
+        fill(log, someSteps(12))
+        wake()
+        yield* caughtUp(views, log)
+        assert.deepStrictEqual(written, [8])
+        assert.deepStrictEqual(sorted(yield* contents(views)), sorted(folded(log)))
+      })
+    ))
+  it("keeps to a longer pause while many events come, and cuts it short for a reader who waits", () =>
+    runOnTestClock(
+      Effect.gen(function* () {
+        const log = new Log()
+        const { views, wake } = yield* started(log, [tallies], { paceMillis: 10, busyPaceMillis: 500 })
+        yield* caughtUp(views, log)
+        fill(log, someSteps(1))
+        wake()
+        yield* caughtUp(views, log)
+        fill(log, someSteps(40))
+        wake()
+        yield* TestClock.adjust("10 millis")
+        yield* caughtUp(views, log)
+        const before = log.head
+        fill(log, someSteps(2))
+        wake()
+        yield* TestClock.adjust("400 millis")
+        assert.strictEqual((yield* statusOf(views, "tallies")).serving!.position, before)
+        yield* views.get("tallies", acme, "all", log.head)
+        assert.strictEqual((yield* statusOf(views, "tallies")).serving!.position, log.head)
+        fill(log, someSteps(2))
+        wake()
+        yield* TestClock.adjust("500 millis")
+        yield* caughtUp(views, log)
+      })
+    ))
   it("reads nothing while nothing is new", () =>
     run(
       Effect.gen(function* () {

@@ -33,6 +33,7 @@ export const tallies: Projection<TallyEvent, Tally> = {
   events: ["Counted", "Cleared"],
   fields: { sum: "number" },
   sorts: [["sum"]],
+  acrossSpace: true,
   key: ({ stream }) => [kindAndIdOf(stream).id, "all"],
   evolve: (view, { event, position }, key) => {
     if (event._tag === "Cleared" && key !== "all") return undefined
@@ -48,7 +49,7 @@ export const streams: Projection<TallyEvent, Tally> = {
   key: ({ stream }) => kindAndIdOf(stream).id
 }
 export const store = () => sqlite.layer({ file: ":memory:", journalId: "journal" })
-export const quick: EngineOptions = { paceMillis: 0 }
+export const quick: EngineOptions = { paceMillis: 0, busyPaceMillis: 0 }
 export type Started = Engine["views"]
 
 /** An engine over a log and a store, both outliving it. */
