@@ -72,7 +72,8 @@ export class Retention extends Context.Service<
         if (last === undefined || last.at >= olderThan) return null
         const events = found.events.map(({ type, version, data }) => aggregate.events.decode(type, version, data))
         if (!(yield* isFinished(fold(aggregate, aggregate.initialState, events)))) return null
-        yield* journal.retire(scope, stream)
+        // Somebody may have gone on with it since, such as a person who retried the run.
+        if (!(yield* journal.retire(scope, stream, last.revision))) return null
         forget(scope, local)
         return { stream: local, hash: last.hash } satisfies RetiredStream
       })

@@ -46,7 +46,7 @@ export type Request =
       readonly revision: number
       readonly state: string
     }
-  | { readonly op: "retire"; readonly stream: string; readonly scope: string }
+  | { readonly op: "retire"; readonly stream: string; readonly scope: string; readonly revision: number }
   | { readonly op: "openContents"; readonly scope: string; readonly owners: ReadonlyArray<string>; readonly slots: ReadonlyArray<string> }
   | {
       readonly op: "workDue"

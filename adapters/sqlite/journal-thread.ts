@@ -71,8 +71,8 @@ const start = () => {
     }
   }
 
-  const changeOf = (request: Request): (() => void) | null => {
-    if (request.op === "retire") return () => writer.retire(request.scope, request.stream)
+  const changeOf = (request: Request): (() => unknown) | null => {
+    if (request.op === "retire") return () => writer.retire(request.scope, request.stream, request.revision)
     if (request.op === "saveSnapshot")
       return () => writer.saveSnapshot(request.scope, request.stream, request.version, request.revision, request.state)
     return null
@@ -90,11 +90,16 @@ const start = () => {
     const replies: Array<Reply | null> = requests.map(() => null)
     const changes: Array<Change> = []
     requests.forEach((request, index) => {
-      const run = changeOf(request)
-      const settle = (failure: Failure | null) => {
-        replies[index] = failure === null ? { is: null } : { failure }
+      const change = changeOf(request)
+      if (change === null) return
+      let done: unknown
+      const run = () => {
+        done = change()
       }
-      if (run !== null) changes.push({ run, settle })
+      const settle = (failure: Failure | null) => {
+        replies[index] = failure === null ? { is: done ?? null } : { failure }
+      }
+      changes.push({ run, settle })
     })
     if (batches.length > 0 || changes.length > 0) {
       const { outcomes, hashes, failures } = writer.write(batches, changes)

@@ -88,10 +88,11 @@ export class JournalWriter {
     return failures
   }
 
-  /** Removes a stream's events, content and snapshot; keeps its name, last revision and last hash. */
-  retire(scope: string, stream: string): void {
+  /** Removes a stream's events, content and snapshot; keeps its name, last revision and last hash. False: it is further on. */
+  retire(scope: string, stream: string, revision: number): boolean {
     const head = this.heads.find(scope, stream)
-    if (head === undefined || head.retired) return
+    if (head === undefined || head.revision !== revision) return false
+    if (head.retired) return true
     this.sql.retireStream.run(head.revision, head.hash, head.id)
     this.sql.deleteAppends.run(head.id)
     this.sql.deleteSnapshot.run(head.id)
@@ -99,6 +100,7 @@ export class JournalWriter {
     // The newest position must not be given again when its event is gone.
     writeMeta(this.db, "lastPosition", String(this.position))
     head.retired = true
+    return true
   }
 
   saveSnapshot(scope: string, stream: string, version: number, revision: number, state: string): void {

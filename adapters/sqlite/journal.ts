@@ -39,7 +39,8 @@ export const journal = Layer.effect(
         ),
       saveSnapshot: (scope, stream, version, { revision, state }) =>
         within(scope, stream, () => connection.ask({ op: "saveSnapshot", stream, scope: scope.key, version, revision, state })),
-      retire: (scope, stream) => within(scope, stream, () => connection.ask({ op: "retire", stream, scope: scope.key }))
+      retire: (scope, stream, revision) =>
+        within(scope, stream, () => connection.ask<boolean>({ op: "retire", stream, scope: scope.key, revision }))
     })
   })
 )

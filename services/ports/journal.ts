@@ -108,7 +108,10 @@ export class Journal extends Context.Service<
       snapshotVersion: number,
       snapshot: StoredSnapshot
     ) => Effect.Effect<void, JournalUnavailable>
-    /** Removes a finished stream's events, content and snapshots; name, last revision and last hash stay. Repeatable. */
-    readonly retire: (scope: Scope, stream: StreamName) => Effect.Effect<void, JournalUnavailable>
+    /**
+     * Removes a finished stream's events, content and snapshots; name, last revision and last hash stay. False when the stream is at
+     * another revision by now: then nothing was done. Repeatable.
+     */
+    readonly retire: (scope: Scope, stream: StreamName, revision: number) => Effect.Effect<boolean, JournalUnavailable>
   }
 >()("tributary/ports/Journal") {}

@@ -123,7 +123,7 @@ describe("the feed on SQLite", () => {
         const journal = yield* Journal
         yield* write(0, 3)
         yield* journal.append(given)
-        yield* journal.retire(acme, given.stream)
+        yield* journal.retire(acme, given.stream, 0)
       })
     )
     const reader = Reader.layer({ file: join(installation.folder, "journal.db") })

@@ -228,7 +228,7 @@ export const journalContract = (name: string, make: () => Installation) =>
             journal.append({ ...given, scope: other }),
             journal.load(other, given.stream, 1),
             journal.readStream(other, given.stream),
-            journal.retire(other, given.stream)
+            journal.retire(other, given.stream, 0)
           ] as ReadonlyArray<Effect.Effect<unknown, unknown>>)
             assert.isTrue(Exit.hasDies(yield* Effect.exit(attempt)))
           assert.lengthOf(yield* read(given), 1)
@@ -273,8 +273,9 @@ export const journalContract = (name: string, make: () => Installation) =>
           const next = { ...given, expected: 0, events: [happened()], contents: [] } as unknown as Append
           yield* append(given)
           yield* journal.saveSnapshot(acme, given.stream, 1, { revision: 0, state: "{}" })
-          yield* journal.retire(acme, given.stream)
-          yield* journal.retire(acme, given.stream)
+          assert.isFalse(yield* journal.retire(acme, given.stream, 1), "it is not at that revision")
+          assert.isTrue(yield* journal.retire(acme, given.stream, 0))
+          assert.isTrue(yield* journal.retire(acme, given.stream, 0), "repeatable")
           assert.deepStrictEqual(yield* load(given), { snapshot: null, events: [], retired: true })
           assert.lengthOf(yield* read(given), 0)
           for (const refused of [given, next]) assert.strictEqual((yield* failureOf(refused)).valueOrUndefined?._tag, "StreamRetired")
@@ -294,7 +295,7 @@ export const journalContract = (name: string, make: () => Installation) =>
             const journal = yield* Journal
             const first = yield* append(given)
             const last = yield* append(retired)
-            yield* journal.retire(acme, retired.stream)
+            yield* journal.retire(acme, retired.stream, 0)
             return { id: journal.journalId, first, last, hash: (yield* read(given))[0]!.hash }
           })
         )

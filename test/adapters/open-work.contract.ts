@@ -114,7 +114,7 @@ export const openWorkContract = (name: string, make: () => Installation) =>
         Effect.gen(function* () {
           const given = appendOf(acme, fresh("run"), { workDue: 5 })
           yield* append(given)
-          yield* Effect.flatMap(Journal, (journal) => journal.retire(acme, given.stream))
+          yield* Effect.flatMap(Journal, (journal) => journal.retire(acme, given.stream, 0))
           assert.deepStrictEqual(yield* due(all), [])
           assert.deepStrictEqual(yield* due({ ...all, key: acme.key }), [])
         })

@@ -110,7 +110,7 @@ export const payloadsContract = (name: string, make: () => Installation) =>
       run(
         Effect.gen(function* () {
           const { given, ref } = yield* put([{ slot: "body", bytes: "there" }])
-          yield* (yield* Journal).retire(acme, given.stream)
+          yield* (yield* Journal).retire(acme, given.stream, 0)
           assert.strictEqual(yield* whyGone(acme, ref("body")), "retired")
         })
       ))

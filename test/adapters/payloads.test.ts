@@ -100,7 +100,7 @@ describe("content on SQLite", () => {
         yield* journal.append(gone!)
         yield* journal.append(kept!)
         yield* journal.append({ ...gone!, expected: 0, events: [happened()] })
-        yield* journal.retire(acme, gone!.stream)
+        yield* journal.retire(acme, gone!.stream, 1)
       })
     )
     const db = new DatabaseSync(join(installation.folder, "journal.db"))

@@ -147,7 +147,10 @@ describe("retention", () => {
       Effect.gen(function* () {
         yield* story(rows, "e", true)
         yield* TestClock.setTime(100 * dayMillis)
-        yield* (yield* Journal).retire(scope, streamName(scope, `run-${runId("e")}`))
+        const journal = yield* Journal
+        const stream = streamName(scope, `run-${runId("e")}`)
+        const { revision } = (yield* journal.readStream(scope, stream)).at(-1)!
+        assert.isTrue(yield* journal.retire(scope, stream, revision))
         assert.strictEqual(yield* (yield* Retention).sweepTenant(scope), 2)
         const [runs] = yield* recordedOn("19700411")
         assert.deepStrictEqual(runs!.streams, [{ stream: `run-${runId("e")}` }])
