@@ -33,6 +33,9 @@ import {
 import { type OpenBatch, openBatch, packOf, putAppend, type WaitingAppend, writtenAppend } from "./outgoing-batch.ts"
 import { positionText } from "./stored-event.ts"
 
+/** Most of what the thread allocates is gone with the batch: a small young generation is enough, and gives the rest back. */
+const resourceLimits = { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 256 }
+
 export interface JournalOptions {
   readonly journalFile: string
   readonly vaultFile: string
@@ -313,7 +316,7 @@ const open = Effect.fnUntraced(function* (options: JournalOptions) {
     cacheKilobytes
   }
   const worker = yield* Effect.acquireRelease(
-    Effect.sync(() => new Worker(new URL("./journal-thread.ts", import.meta.url), { workerData, name: "journal" })),
+    Effect.sync(() => new Worker(new URL("./journal-thread.ts", import.meta.url), { workerData, name: "journal", resourceLimits })),
     close
   )
   const hello = yield* Effect.callback<Hello, JournalRefused>((resume) => {
