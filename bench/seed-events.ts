@@ -1,7 +1,8 @@
 /** `node bench/seed-events.ts <folder> <events>`: fills a journal with copies of the deliveries and runs that it holds, under new ids. */
 import { randomBytes, randomUUID } from "node:crypto"
 import { join } from "node:path"
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as journal from "#adapters/sqlite/journal.ts"
 import type { EventId } from "#domain/ids.ts"
 import { eventVersions } from "#domain/registry.ts"

@@ -1,7 +1,9 @@
 /** `node bench/seed-tenants.ts <folder> <tenants> <urls file> <base url>`: tenants with an endpoint and an enabled flow each, made by the real services. */
 import "effect/schema/SchemaJITCompiler/enable"
 import { writeFileSync } from "node:fs"
-import { Effect, Option, Redacted } from "effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import { FlowId } from "#domain/ids.ts"
 import { systemActor } from "#domain/recorded.ts"
 import { spaceScope } from "#domain/scope.ts"

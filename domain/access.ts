@@ -1,5 +1,5 @@
 /** Who may do what: seven roles, one matrix of permissions (PRODUCT 12). */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import type { ApiKeyId, SpaceKey, TenantKey } from "./ids.ts"
 
 /** From the most to the least powerful. */

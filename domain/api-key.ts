@@ -1,5 +1,6 @@
 /** An API key: who may act as which role; only a digest of its secret is known (PRODUCT 12). */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { isAtMost, Role } from "./access.ts"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"

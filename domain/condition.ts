@@ -1,5 +1,5 @@
 /** Conditions over JSON: which events a flow wants, which answers of a vendor mean what. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { DataPath, type ReadPath, readerOf } from "./data-path.ts"
 
 const Scalar = Schema.Union([Schema.String, Schema.Finite, Schema.Boolean, Schema.Null])

@@ -1,5 +1,6 @@
 /** A connector of the space: its manifest in immutable versions. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { ContentRef } from "./content.ts"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"

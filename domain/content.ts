@@ -1,5 +1,5 @@
 /** Content: bodies, inputs, outputs and error details, kept sealed beside the events that refer to them. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import type { LocalName } from "./scope.ts"
 
 /**

@@ -1,5 +1,5 @@
 /** Paths into JSON: names and indexes separated by dots, such as `customer.tags.0`; the empty path is the whole value. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 export type DataPath = typeof DataPath.Type
 export const DataPath = Schema.String.check(

@@ -1,5 +1,5 @@
 /** The shape of every rule in the product: a pure decider, and the aggregate that binds one to its stream. */
-import type { Result } from "effect"
+import type * as Result from "effect/Result"
 import type { EventFamily } from "./event-family.ts"
 
 export interface Decider<State, Command, Event, Rejection> {

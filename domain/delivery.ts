@@ -1,5 +1,6 @@
 /** A delivery: one webhook call (or one element of it), kept once, from its receipt to the runs that it led to. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { ContentRef } from "./content.ts"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"

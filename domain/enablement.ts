@@ -1,5 +1,6 @@
 /** Enablement: which flows of the space a tenant has on, in which version, and with which of its connections. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { ConnectionId, FlowId } from "./ids.ts"

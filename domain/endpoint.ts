@@ -1,5 +1,6 @@
 /** An endpoint: the address at which one outside app delivers its webhooks for a space or a tenant. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { ConnectionId, ConnectorId, EndpointId, type SpaceKey } from "./ids.ts"

@@ -1,5 +1,5 @@
 /** The event types of one aggregate: their schemas, current versions and the upcasters that read older ones. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 /** Turns the stored fields of one version into those of the next; pure. */
 export type Upcaster = (data: Record<string, unknown>) => Record<string, unknown>

@@ -1,5 +1,7 @@
 /** One thing that is wrong with a document: where it is, what was found and what to do. */
-import { Result, Schema, SchemaIssue } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
 
 export type Finding = typeof Finding.Type
 export const Finding = Schema.Struct({

@@ -1,5 +1,6 @@
 /** A flow's document: its trigger, its steps and how they depend on each other. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { Condition, conditionDepthMax, depthOf } from "./condition.ts"
 import { BindingName } from "./enablement.ts"
 import { capped, type Finding, pointerOf, strictly } from "./finding.ts"

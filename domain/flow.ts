@@ -1,5 +1,6 @@
 /** A flow of the space: a draft that changes, and published versions that never do. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { ContentRef } from "./content.ts"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"

@@ -1,5 +1,5 @@
 /** Identifiers. All are random or hashed, never a customer's text, and safe in a stream name, a subject and a path. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 const text = (pattern: RegExp, expected: string) => Schema.String.check(Schema.isPattern(pattern, { expected }))
 

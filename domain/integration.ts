@@ -1,5 +1,6 @@
 /** An integration: a tenant's, or the space's own, use of one connector, with all its connections. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { ConnectionId, type ConnectorId } from "./ids.ts"

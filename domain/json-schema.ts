@@ -1,5 +1,5 @@
 /** The part of JSON Schema that manifests are held to: type, required, properties, items, enum. */
-import type { Schema } from "effect"
+import type * as Schema from "effect/Schema"
 import type { Finding } from "./finding.ts"
 import { pointerOf } from "./finding.ts"
 import type { JsonSchema } from "./manifest.ts"

@@ -1,5 +1,6 @@
 /** A connector's manifest: everything that Tributary knows about an outside app, as data. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { Condition, conditionDepthMax, depthOf } from "./condition.ts"
 import { DataPath } from "./data-path.ts"
 import { capped, type Finding, pointerOf, strictly } from "./finding.ts"

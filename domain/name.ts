@@ -1,5 +1,6 @@
 /** A claimed name: who appends first to the stream named by the name's digest has it (DESIGN 3). */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 

@@ -1,5 +1,5 @@
 /** Plans: how much of each quota dimension a tenant may use. Plans are data; a space may bring its own (PRODUCT 10). */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { slugPattern } from "./ids.ts"
 
 /** Over which span a dimension is counted: a UTC day, a UTC minute, or what stands at the moment. */

@@ -1,5 +1,7 @@
 /** A quota window: checking and counting units in one decision, so that exactly the limit passes (R31). */
-import { DateTime, Result, Schema } from "effect"
+import * as DateTime from "effect/DateTime"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { type CountedDimension, quotaDimensions } from "./plan.ts"

@@ -1,5 +1,5 @@
 /** The envelope: what is known of every recorded event besides its own fields. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import type { EventId, Position } from "./ids.ts"
 import type { Scope, StreamName } from "./scope.ts"
 

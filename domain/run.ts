@@ -1,5 +1,6 @@
 /** A run: one execution of a flow version for one tenant, from its start to its outcome, step by step. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { ContentRef } from "./content.ts"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"

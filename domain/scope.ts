@@ -1,5 +1,5 @@
 /** Whose facts they are: every access takes a scope, and every stream name begins with one. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { SpaceKey, TenantKey } from "./ids.ts"
 
 /** The installation itself: its spaces and platform-level settings. */

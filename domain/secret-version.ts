@@ -1,5 +1,5 @@
 /** What an event says of a secret: where it lies in the vault, which version, and a keyed fingerprint; never the secret. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 export type SecretVersion = typeof SecretVersion.Type
 export const SecretVersion = Schema.Struct({

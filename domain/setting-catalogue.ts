@@ -1,5 +1,5 @@
 /** The catalogue of settings: every key with its schema, default, meaning and the levels that may set it. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 
 /** From the least to the most specific: the more specific wins (PRODUCT 11). */
 export const settingLevels = ["platform", "space", "tenant", "integration", "flow"] as const

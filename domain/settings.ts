@@ -1,5 +1,6 @@
 /** The configuration cascade: what each scope set, which value wins, and why. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { slugPattern } from "./ids.ts"

@@ -1,5 +1,6 @@
 /** A space: one software company's project, which owns connectors, flows and tenants. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { ApiKeyId, SpaceKey } from "./ids.ts"

@@ -1,5 +1,7 @@
 /** A tenant: one customer of the space, known outside by the id that the space chose. */
-import { Result, Schema, SchemaTransformation } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { TenantKey } from "./ids.ts"

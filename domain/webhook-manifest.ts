@@ -1,5 +1,5 @@
 /** The webhook section of a connector manifest: how calls are verified, told apart and answered, as data. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { Condition } from "./condition.ts"
 import { DataPath } from "./data-path.ts"
 

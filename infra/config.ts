@@ -1,6 +1,13 @@
 /** What an operator can set from outside: `TRIBUTARY_*` variables, overridden by the flags of `start`. */
 import { resolve } from "node:path"
-import { Config, ConfigProvider, Context, Effect, Layer, Option, type Redacted, Schema } from "effect"
+import * as Config from "effect/Config"
+import * as ConfigProvider from "effect/ConfigProvider"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 
 export interface ProcessSettings {
   /** Address to listen on. Loopback unless somebody says otherwise. */

@@ -1,6 +1,8 @@
 /** The embedded form: one process, one data folder, no other server. Which layer stands on which. */
 import { readdirSync, readFileSync } from "node:fs"
-import { Effect, Layer, Option } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as expressions from "#adapters/jsonata/expressions.ts"
 import * as bus from "#adapters/memory/bus.ts"
 import { parseAllowList } from "#adapters/net/egress.ts"

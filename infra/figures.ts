@@ -1,5 +1,6 @@
 /** What the engine counts, as metrics. */
-import { Context, Effect } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import { Ingest } from "#services/ingest.ts"
 import type { Bus } from "#services/ports/bus.ts"
 import { OpenWork } from "#services/ports/open-work.ts"

@@ -1,5 +1,9 @@
 /** Logs: one JSON object a line on standard error, with secrets taken out. */
-import { Cause, Layer, Logger, Redacted, References } from "effect"
+import * as Cause from "effect/Cause"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Redacted from "effect/Redacted"
+import * as References from "effect/References"
 
 /** Values under these names are never written, whatever they are. */
 const secretName = /authorization|cookie|api-?_?key|secret|password|passphrase|token|signature|credential|private/iu

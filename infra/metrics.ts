@@ -1,5 +1,7 @@
 /** Prometheus text, gathered when it is asked for: hot paths only count in plain numbers. */
-import { Context, Effect, Layer } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 
 export interface Sample {
   readonly value: number

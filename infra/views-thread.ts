@@ -1,7 +1,9 @@
 /** The views' thread: reads the journal with a connection of its own, keeps the views and answers queries about them. */
 import "effect/schema/SchemaJITCompiler/enable"
 import { parentPort, workerData } from "node:worker_threads"
-import { Cause, Effect, Layer } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as journalReader from "#adapters/sqlite/journal-reader.ts"
 import * as readModels from "#adapters/sqlite/read-models.ts"
 import { type FromViews, sendFailure, type ToViews, type ViewsThreadOptions } from "#adapters/sqlite/views-protocol.ts"

@@ -1,5 +1,5 @@
 /** The API keys of a space: what each is for and whether it works. Never a digest. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { Role } from "#domain/access.ts"
 import { ApiKeyEvent, KeyLabel } from "#domain/api-key.ts"
 import { ApiKeyId, TenantKey } from "#domain/ids.ts"

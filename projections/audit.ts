@@ -1,5 +1,5 @@
 /** The audit log: who did what to what, when and from where, for every event that a person, a key or a part of the system decided on. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { EventId } from "#domain/ids.ts"
 import { Actor, type Recorded } from "#domain/recorded.ts"
 import { kindOfEvent } from "#domain/registry.ts"

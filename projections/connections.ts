@@ -1,5 +1,5 @@
 /** The connections of a tenant or the space: what each connects and how it stands. Names stay sealed; secrets are not here at all. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { ConnectionId, ConnectorId } from "#domain/ids.ts"
 import { connectorOf, IntegrationEvent } from "#domain/integration.ts"
 import { SecretVersion } from "#domain/secret-version.ts"

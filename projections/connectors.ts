@@ -1,5 +1,5 @@
 /** The connectors that a space has published. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import type { ConnectorEvent } from "#domain/connector.ts"
 import { ConnectorId } from "#domain/ids.ts"
 import type { Projection } from "./projection.ts"

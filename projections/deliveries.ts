@@ -1,5 +1,5 @@
 /** Deliveries: what came in, and what became of it. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { DeadLetterReason, DeliveryEvent, PassedFlow, RoutedRun } from "#domain/delivery.ts"
 import { ConnectionId, ConnectorId, DeliveryId } from "#domain/ids.ts"
 import { type RetentionEvent, retiredIds } from "#domain/retention.ts"

@@ -1,5 +1,5 @@
 /** The flows that a tenant has, or had, on: one row per flow. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { Bindings, EnablementEvent } from "#domain/enablement.ts"
 import { FlowId } from "#domain/ids.ts"
 import type { Projection } from "./projection.ts"

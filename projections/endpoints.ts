@@ -1,5 +1,5 @@
 /** The endpoints of a tenant or the space, with their secrets by fingerprint alone. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { EndpointEvent } from "#domain/endpoint.ts"
 import { ConnectionId, ConnectorId, EndpointId } from "#domain/ids.ts"
 import { SecretVersion } from "#domain/secret-version.ts"

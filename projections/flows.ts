@@ -1,5 +1,5 @@
 /** The flows of a space: what is drafted, what is published, and since when. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { FlowEvent } from "#domain/flow.ts"
 import { ConnectorId, FlowId } from "#domain/ids.ts"
 import type { Projection } from "./projection.ts"

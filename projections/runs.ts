@@ -1,5 +1,5 @@
 /** Runs: one view per run, with its steps, for lists and for the detail of one. Content is opened elsewhere, per request. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"
 import type { Recorded } from "#domain/recorded.ts"
 import { type RetentionEvent, retiredIds } from "#domain/retention.ts"

@@ -1,5 +1,5 @@
 /** What was set where: one row per scope, level, target and key, as long as it is set. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { SettingLevel, SettingValue } from "#domain/setting-catalogue.ts"
 import { SettingsEvent } from "#domain/settings.ts"
 import type { Projection } from "./projection.ts"

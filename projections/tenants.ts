@@ -1,6 +1,6 @@
 /** The tenants of a space: one row per tenant. Ids and names stay sealed: the service opens those that it shows. */
 
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { TenantKey } from "#domain/ids.ts"
 import { PlanName } from "#domain/plan.ts"
 import { Region, TenantEvent, TenantStatus, Tier } from "#domain/tenant.ts"

@@ -1,5 +1,5 @@
 /** Usage: what each quota window of a tenant granted, refused and postponed. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { CountedDimension } from "#domain/plan.ts"
 import { QuotaEvent } from "#domain/quota.ts"
 import { kindAndIdOf, type StreamName } from "#domain/scope.ts"

@@ -1,5 +1,8 @@
 /** Accounts: the vendor's own name of a tenant (a shop's domain, a team's id), by which shared endpoints tell tenants apart. */
-import { Context, Effect, Layer, Schema } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import { ConnectorId, type TenantKey } from "#domain/ids.ts"
 import { name } from "#domain/name.ts"
 import type { Origin } from "#domain/recorded.ts"

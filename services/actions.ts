@@ -1,5 +1,6 @@
 /** Actions: an input and a connection's credentials become one HTTP request, which can go to the connection's own host alone. */
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { type Predicate, predicateOf } from "#domain/condition.ts"
 import { type Finding, listed } from "#domain/finding.ts"
 import { ConnectorId } from "#domain/ids.ts"

@@ -1,5 +1,6 @@
 /** Tenant actors: the streams in memory, each changed by one command at a time, in the order in which they came. */
-import { Data, Effect } from "effect"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
 import type { Position } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"
 import type { Scope, ScopeKey, StreamName } from "#domain/scope.ts"

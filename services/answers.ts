@@ -1,5 +1,5 @@
 /** Answers: what a vendor's response, or its absence, means for the step that called. Pure. */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import { asText, readerOf } from "#domain/data-path.ts"
 import type { ErrorsManifest } from "#domain/manifest.ts"
 import type { CompiledActions } from "./actions.ts"

@@ -1,6 +1,11 @@
 /** API keys: shown once when made, recognised by a digest, gone at once when revoked. */
 import { createHash, timingSafeEqual } from "node:crypto"
-import { Clock, Context, Data, Effect, Layer, Redacted } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import type { Principal, Role } from "#domain/access.ts"
 import { type ApiKeyCommand, type ApiKeyRejected, type ApiKeyState, acceptedDigests, apiKey } from "#domain/api-key.ts"
 import type { ApiKeyId, SpaceKey, TenantKey } from "#domain/ids.ts"

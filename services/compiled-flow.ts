@@ -1,5 +1,5 @@
 /** A flow ready to run: its document read, its steps ordered and its expressions compiled, once per version. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { predicateOf } from "#domain/condition.ts"
 import { stepsRead } from "#domain/flow-check.ts"
 import { dependenciesOf, expressionText, type FlowDocument, orderOf, type Step } from "#domain/flow-document.ts"

@@ -1,5 +1,6 @@
 /** Which connection a call uses, of all that its tenant and the space have (PRODUCT 3). */
-import { Effect, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { ConnectionId, ConnectorId } from "#domain/ids.ts"
 import { type ConnectionState, chosen, connectionOf, type Integration } from "#domain/integration.ts"
 import { type SpaceScope, spaceOf, type TenantScope } from "#domain/scope.ts"

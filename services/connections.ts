@@ -1,5 +1,12 @@
 /** Connections: connecting an app, keeping its secrets in the vault, and finding the one that a call has to use. */
-import { Clock, Context, Effect, Layer, type Redacted, Schedule, Schema, Semaphore } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import type { ConnectorNotFound } from "#domain/connector.ts"
 import { Finding, listed } from "#domain/finding.ts"
 import { type ConnectionId, ConnectorId, type Position } from "#domain/ids.ts"

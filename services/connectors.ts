@@ -1,6 +1,10 @@
 /** Connectors: publishing manifests, and having them compiled when they are needed. */
 import { createHash } from "node:crypto"
-import { Context, Effect, Layer, Result, Schema } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { type Connector, ConnectorNotFound, connector } from "#domain/connector.ts"
 import { contentRef } from "#domain/content.ts"
 import { Finding, listed } from "#domain/finding.ts"

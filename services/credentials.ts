@@ -1,5 +1,6 @@
 /** A connection's credentials and base URL, placed into requests as the manifest says, and kept out of everything else. */
-import { Redacted, Result } from "effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { RE2JS } from "re2js"
 import type { Finding } from "#domain/finding.ts"
 import { type AuthMethod, type Manifest, type Placement, placeholdersOf, secretFieldsOf, type Variable } from "#domain/manifest.ts"

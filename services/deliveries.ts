@@ -1,5 +1,8 @@
 /** Deliveries, for people: sending an event by hand, and the answer to "why did nothing happen?". */
-import { Context, Effect, Layer, Schema } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import type { ConnectorNotFound } from "#domain/connector.ts"
 import { type Delivery, DeliveryNotFound, delivery } from "#domain/delivery.ts"
 import { type ConnectorId, DeliveryId } from "#domain/ids.ts"

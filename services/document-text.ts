@@ -1,5 +1,5 @@
 /** Documents that people write, YAML or JSON, read within limits. */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import { parseDocument } from "yaml"
 import { type Finding, pointerOf } from "#domain/finding.ts"
 

@@ -1,5 +1,9 @@
 /** Enablements: turning flows of the space on and off for a tenant, and telling what is still missing. */
-import { Context, Effect, Layer, Result, Schema } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { type Bindings, type Enablement, enablement, enablementId, type TooManyFlowsEnabled } from "#domain/enablement.ts"
 import { Finding, listed } from "#domain/finding.ts"
 import type { FlowNotPublished } from "#domain/flow.ts"

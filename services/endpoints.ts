@@ -1,5 +1,12 @@
 /** Endpoints: the addresses for webhooks, their signing secrets, and finding one fast when it is called. */
-import { Clock, Context, Effect, Layer, Redacted, Schedule, Schema, Semaphore } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import * as Schedule from "effect/Schedule"
+import * as Schema from "effect/Schema"
+import * as Semaphore from "effect/Semaphore"
 import type { ConnectorNotFound } from "#domain/connector.ts"
 import {
   type Endpoint,

@@ -1,6 +1,10 @@
 /** Flows: drafting, checking and publishing documents, and having published versions ready to run. */
 import { createHash } from "node:crypto"
-import { Context, Effect, Layer, Result, Schema } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { contentRef } from "#domain/content.ts"
 import { Finding, listed } from "#domain/finding.ts"
 import {

@@ -1,5 +1,10 @@
 /** Ingest: a webhook call is verified on its raw bytes, told from repeats, durably appended, and only then answered (R7, R8, R9). */
-import { Clock, Context, DateTime, Effect, Layer, Result } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as DateTime from "effect/DateTime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import { contentRef } from "#domain/content.ts"
 import { type DedupeWindowOver, type DeliveryCommand, type DeliveryNotFound, delivery } from "#domain/delivery.ts"
 import { enablement, enablementId } from "#domain/enablement.ts"

@@ -1,6 +1,6 @@
 /** What a verified webhook call holds: its elements, and of each the event's name, the delivery's identity and the tenant. */
 import { createHash } from "node:crypto"
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import { asText, readerOf } from "#domain/data-path.ts"
 import type { Locator, WebhookManifest } from "#domain/webhook-manifest.ts"
 import type { Headers } from "./verification.ts"

@@ -1,5 +1,7 @@
 /** Parked runs: once a connection can be used, those that wait for one look again. Driven by open work, so a crash forgets nobody. */
-import { Context, Effect, Layer } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { ConnectorId } from "#domain/ids.ts"
 import { integration } from "#domain/integration.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"

@@ -1,5 +1,6 @@
 /** Read-your-writes tokens: what a caller has seen, as `<journal id>:<position>`, so that positions of two journals are never compared (R22). */
-import { Data, Result } from "effect"
+import * as Data from "effect/Data"
+import * as Result from "effect/Result"
 import type { Position } from "#domain/ids.ts"
 
 /** 400: it is none of our tokens. */

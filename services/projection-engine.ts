@@ -1,5 +1,12 @@
 /** The projection engine: follows the feed, keeps every projection's views up to date, rebuilds them beside the serving ones and answers queries. */
-import { Cause, Clock, Effect, type Scope as EffectScope, Latch, Layer, Schedule, Stream } from "effect"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Schedule from "effect/Schedule"
+import type * as EffectScope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { Position } from "#domain/ids.ts"
 import type { FamiliesByType } from "#domain/registry.ts"
 import type { AnyProjection } from "#projections/projection.ts"
@@ -13,10 +20,10 @@ import { makeQueries } from "./projection-queries.ts"
 import { type Entry, foremostOf, type Model, makeRunner, openModel, reaches, rearmostOf, standbyMillis } from "./projection-runner.ts"
 
 export interface EngineOptions {
-  /** Events of one page of the live log. */
+  /** Events of one page of the log. */
   readonly batchEvents?: number
-  /** At most so many events are read in one chunk of a rebuild. */
-  readonly chunkEventsMax?: number
+  /** A rebuild stores at least so many changed views together. */
+  readonly chunkViewsMin?: number
   /** Views of a model kept in memory, in each of two generations. */
   readonly cachedViews?: number
   /** Pause between live rounds, unless somebody waits for one. */
@@ -24,7 +31,7 @@ export interface EngineOptions {
   /** The same while many events come: most views then reach their last state in memory, and are written once. */
   readonly busyPaceMillis?: number
 }
-const defaults = { batchEvents: 500, chunkEventsMax: 4000, cachedViews: 1000, paceMillis: 25, busyPaceMillis: 500 }
+const defaults = { batchEvents: 500, chunkViewsMin: 250, cachedViews: 500, paceMillis: 25, busyPaceMillis: 500 }
 
 /** From so many events a second on, the longer pause is kept. */
 const busyEventsPerSecond = 1500
@@ -32,9 +39,8 @@ const busyEventsPerSecond = 1500
 const roundEventsMax = 10_000
 const touchedViewsMax = 4000
 
-/** How long one uninterrupted piece of a rebuild may take, and a query wait: the size of the chunks follows from it. */
+/** How long one uninterrupted piece of a rebuild may take, and a query wait: how many views are stored together follows from it. */
 const pieceMillis = 15
-const chunkEventsMin = 500
 /** Pauses after a failure of a port: doubled from the first to the last. */
 const failureMillis = { first: 100, last: 5000 }
 
@@ -52,7 +58,7 @@ export const makeEngine = Effect.fnUntraced(function* (
   families: FamiliesByType,
   options: EngineOptions = {}
 ): Effect.fn.Return<Engine, ReadModelsUnavailable, Feed | ReadModels | EffectScope.Scope> {
-  const { batchEvents, chunkEventsMax, cachedViews, paceMillis, busyPaceMillis } = { ...defaults, ...options }
+  const { batchEvents, chunkViewsMin, cachedViews, paceMillis, busyPaceMillis } = { ...defaults, ...options }
   const feed = yield* Feed
   const store = yield* ReadModels
   const clock = yield* Clock.Clock
@@ -77,7 +83,10 @@ export const makeEngine = Effect.fnUntraced(function* (
   let lastLiveAt = Number.NEGATIVE_INFINITY
   /** Pause after the last round. */
   let pace = paceMillis
-  let chunkEvents = Math.min(chunkEventsMin, chunkEventsMax)
+  /** Views of a model that a rebuild stores together. */
+  let together = chunkViewsMin
+  /** What a rebuild has folded since it stored for the last time. */
+  let chunk = { began: 0, events: 0 }
   let pieceAt = 0
   let longestPiece = 0
   /** Between two pieces of work: lets queries in, and notes how long they had to wait. */
@@ -96,7 +105,7 @@ export const makeEngine = Effect.fnUntraced(function* (
   const behind = (): ReadonlyArray<Model> => {
     const all = models().filter(({ status }) => status === "building" || status === "catching-up")
     const foremost = foremostOf(all)
-    return all.filter(({ position }) => position === foremost)
+    return all.filter(({ folded }) => folded === foremost)
   }
 
   const drop = (name: string) => store.drop(name).pipe(Effect.ignore({ log: "Warn" }), Effect.forkIn(scope))
@@ -118,7 +127,7 @@ export const makeEngine = Effect.fnUntraced(function* (
       yield* Effect.forEach(leftOver, drop)
     }
     const foremost = foremostOf(live())
-    for (const model of live()) if (model.position !== foremost) model.status = "catching-up"
+    for (const model of live()) if (model.folded !== foremost) model.status = "catching-up"
   })
 
   /** The generation being made has reached the head: it serves from now on, and the old one goes. */
@@ -168,28 +177,36 @@ export const makeEngine = Effect.fnUntraced(function* (
     return more
   })
 
-  /** One chunk of a rebuild, read afresh; the next one's size follows the longest time that queries had to wait. */
-  const chunk = Effect.fnUntraced(function* (building: ReadonlyArray<Model>) {
-    const began = nowMillis()
-    pieceAt = began
+  /** Stores what a rebuild has folded; the next chunk's size follows the longest time that queries had to wait. */
+  const storeChunk = Effect.fnUntraced(function* (building: ReadonlyArray<Model>, atHead: boolean) {
+    const most = Math.max(...building.map(({ touched }) => touched.length))
+    pieceAt = nowMillis()
     longestPiece = 0
-    const page = yield* feed.read({ after: foremostOf(building), limit: chunkEvents })
-    yield* breathe
-    const batch = new DecodedBatch(page.events, families)
     for (const model of building) {
-      if (page.position !== null) {
-        yield* runner.fold(model, batch, page.position)
-        yield* runner.save(model)
-      }
-      if (page.atHead && model.status === "building") yield* takeOver(model)
-      else if (page.atHead && model.status === "catching-up") model.status = "live"
+      yield* runner.save(model)
+      if (atHead && model.status === "building") yield* takeOver(model)
+      else if (atHead && model.status === "catching-up") model.status = "live"
       if (queries.waiting()) queries.settle()
       yield* breathe
     }
-    const seconds = (nowMillis() - began) / 1000
-    for (const model of building) model.eventsPerSecond = model.status === "live" || seconds === 0 ? null : page.events.length / seconds
-    if (page.events.length === chunkEvents && longestPiece > 0)
-      chunkEvents = Math.round(clamp(chunkEvents * clamp(pieceMillis / longestPiece, 0.5, 2), chunkEventsMin, chunkEventsMax))
+    const seconds = (nowMillis() - chunk.began) / 1000
+    for (const model of building) model.eventsPerSecond = model.status === "live" || seconds === 0 ? null : chunk.events / seconds
+    chunk.events = 0
+    if (most >= together && longestPiece > 0)
+      together = Math.round(clamp(together * clamp(pieceMillis / longestPiece, 0.5, 2), chunkViewsMin, touchedViewsMax))
+  })
+
+  /** Folds the next page of a rebuild, read afresh, and stores the chunk that it completes. */
+  const buildingPage = Effect.fnUntraced(function* (building: ReadonlyArray<Model>) {
+    if (chunk.events === 0) chunk = { began: nowMillis(), events: 0 }
+    const page = yield* feed.read({ after: foremostOf(building), limit: batchEvents })
+    yield* breathe
+    const batch = new DecodedBatch(page.events, families)
+    if (page.position !== null) for (const model of building) yield* runner.fold(model, batch, page.position)
+    chunk.events += page.events.length
+    const isFull = chunk.events >= roundEventsMax || building.some(({ touched }) => touched.length >= together)
+    if (page.atHead || isFull || queries.waiting()) yield* storeChunk(building, page.atHead)
+    yield* breathe
   })
 
   const pause = Effect.suspend(() => {
@@ -215,7 +232,7 @@ export const makeEngine = Effect.fnUntraced(function* (
         pace = 0
       }
     }
-    if (building.length > 0) yield* chunk(building)
+    if (building.length > 0) yield* buildingPage(building)
   })
 
   let failures = 0

@@ -1,5 +1,6 @@
 /** Answers queries from the serving generations, once these have got to the position that the reader has seen. */
-import { Deferred, Effect } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
 import type { Position } from "#domain/ids.ts"
 import type { Feed } from "./ports/feed.ts"
 import type { QueryRefused, ReadModels } from "./ports/read-models.ts"

@@ -1,5 +1,6 @@
 /** One stored generation of a projection, and how a batch of events is folded into it. */
-import { Clock, Effect } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
 import type { Position } from "#domain/ids.ts"
 import type { AnyProjection } from "#projections/projection.ts"
 import type { ReadModels } from "./ports/read-models.ts"
@@ -68,9 +69,9 @@ export const openModel = (
 
 export const reaches = (position: Position | null, wanted: Position) => position !== null && position >= wanted
 
-/** The position that is furthest on; null when none has begun. */
+/** How far the one is that is furthest on in memory; null when none has begun. */
 export const foremostOf = (models: ReadonlyArray<Model>): Position | null =>
-  models.reduce<Position | null>((most, { position }) => (position !== null && (most === null || position > most) ? position : most), null)
+  models.reduce<Position | null>((most, { folded }) => (folded !== null && (most === null || folded > most) ? folded : most), null)
 
 /** How far the one is that is furthest behind in memory; null when one has not begun. */
 export const rearmostOf = (models: ReadonlyArray<Model>): Position | null =>

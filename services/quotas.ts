@@ -1,5 +1,8 @@
 /** Quotas: units are reserved before they are used, and every unit can be traced to what used it (R31). */
-import { Clock, Context, Effect, Layer } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { TenantKey } from "#domain/ids.ts"
 import { builtInPlans, type CountedDimension, type Plans, planOf } from "#domain/plan.ts"
 import { type QuotaDecision, quota, quotaDecisions, quotaStreamId, quotaWindowAt } from "#domain/quota.ts"

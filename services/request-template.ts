@@ -1,5 +1,5 @@
 /** Templates of a manifest, `{path}` filled from an action's input: compiled once, filled without a way out of their place. */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import { asText, type ReadPath, readerOf } from "#domain/data-path.ts"
 
 /** Why a template could not be filled; `path` is the input's. */

@@ -1,5 +1,8 @@
 /** Retention: finished runs and deliveries older than the tenant's policy are removed; their names and last hashes stay. */
-import { Clock, Context, Effect, Layer } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { type Aggregate, fold } from "#domain/decider.ts"
 import { type Delivery, delivery } from "#domain/delivery.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"

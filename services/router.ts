@@ -1,5 +1,11 @@
 /** The router: decides which flows want an event, takes its unit of the quota, and starts the runs. */
-import { Cause, Context, Deferred, Effect, Fiber, Layer, Result } from "effect"
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import { contentRef } from "#domain/content.ts"
 import { type Delivery, type DeliveryCommand, delivery, type PassedFlow, type RoutedRun } from "#domain/delivery.ts"
 import type { Enablement } from "#domain/enablement.ts"

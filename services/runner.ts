@@ -1,5 +1,11 @@
 /** The run engine: drives one run from step to step, records every intent and outcome, and survives any interruption between them. */
-import { Cause, Clock, Context, Effect, Layer, Queue, Result } from "effect"
+import * as Cause from "effect/Cause"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Queue from "effect/Queue"
+import * as Result from "effect/Result"
 import { type ContentRef, contentRef } from "#domain/content.ts"
 import type { Bindings } from "#domain/enablement.ts"
 import type { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"

@@ -1,5 +1,9 @@
 /** Runs, for people: cancel, retry, decide, and what each step saw and said. */
-import { Context, Effect, Layer, Result, Schema } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { type ContentRef, contentRef } from "#domain/content.ts"
 import type { RunId, StepId } from "#domain/ids.ts"
 import type { Origin, Recorded } from "#domain/recorded.ts"

@@ -1,5 +1,9 @@
 /** Settings: what holds for a scope, who says so, and changing it. */
-import { Clock, Context, Effect, Layer, type Schema } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import { fold } from "#domain/decider.ts"
 import type { Actor, Origin } from "#domain/recorded.ts"
 import { platformScope, type Scope, type ScopeKey, spaceScope, streamName } from "#domain/scope.ts"

@@ -1,5 +1,7 @@
 /** Spaces: the one that exists from the first start, and what is known of each. */
-import { Context, Effect, Layer } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { SpaceKey } from "#domain/ids.ts"
 import { name } from "#domain/name.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"

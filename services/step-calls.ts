@@ -1,5 +1,9 @@
 /** One call of an action step: getting it ready from the run's data, sending it, and reading what its answer means. */
-import { Clock, Context, Effect, Layer, Result } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import type { ContentRef } from "#domain/content.ts"
 import type { Bindings } from "#domain/enablement.ts"
 import type { ActionStep } from "#domain/flow-document.ts"

@@ -2,7 +2,10 @@
  * Suspects: what was in hand when the process died, twice or more. One of them may be what killed it, so they go on one after the
  * other: then a crash points at one suspect, and those that only happened to be there get further (R14).
  */
-import { Context, Effect, Fiber, Layer } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
 
 /** The next one has its turn when this one is done, or when the process has survived it for so long. */
 const survivedMillis = 250

@@ -1,5 +1,8 @@
 /** Tenants: made under the id that the space chose, and found by it. */
-import { Context, Effect, Layer, type Result } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Result from "effect/Result"
 import type { TenantKey } from "#domain/ids.ts"
 import { name } from "#domain/name.ts"
 import { builtInPlans, defaultPlan, PlanName, PlanNotFound, type Plans, planOf } from "#domain/plan.ts"

@@ -1,5 +1,10 @@
 /** The one way to change anything: load the aggregate, decide, append at the exact revision; one command of a stream at a time. */
-import { Clock, Context, Effect, Layer, Result, Schema } from "effect"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import type { Aggregate } from "#domain/decider.ts"
 import type { Position } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"

@@ -10,7 +10,7 @@ import {
   timingSafeEqual,
   verify as verifySignature
 } from "node:crypto"
-import { Redacted } from "effect"
+import * as Redacted from "effect/Redacted"
 import { readerOf } from "#domain/data-path.ts"
 import type { SignatureManifest, SignedTimestamp, WebhookManifest } from "#domain/webhook-manifest.ts"
 

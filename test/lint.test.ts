@@ -60,7 +60,7 @@ const broken: ReadonlyArray<readonly [file: string, text: string, rule: string]>
   ["services/global-this.ts", "export const a = globalThis.Date", globals],
   ["services/process.ts", "export const a = process.hrtime()", globals],
   ["services/crypto.ts", "export const a = crypto.randomUUID()", globals],
-  ["services/unused-import.ts", 'import { Effect } from "effect"', "lint/correctness/noUnusedImports"],
+  ["services/unused-import.ts", 'import * as Effect from "effect/Effect"', "lint/correctness/noUnusedImports"],
   ["services/unused-variable.ts", "const a = 1", "lint/correctness/noUnusedVariables"]
 ]
 
@@ -68,7 +68,7 @@ const broken: ReadonlyArray<readonly [file: string, text: string, rule: string]>
 const clean: ReadonlyArray<readonly [file: string, text: string]> = [
   [
     "domain/a.ts",
-    'import { Schema } from "effect"\nimport { b } from "./b.ts"\nexport const a = [Schema, b, new Date(0), Date.parse("2026-11-20")]'
+    'import * as Schema from "effect/Schema"\nimport { b } from "./b.ts"\nexport const a = [Schema, b, new Date(0), Date.parse("2026-11-20")]'
   ],
   ["domain/b.ts", "export const b = Math.max(1, 2)"],
   ["projections/a.ts", 'import { a } from "#domain/a.ts"\nexport const p = a'],

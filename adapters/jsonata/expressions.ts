@@ -3,7 +3,8 @@
  * Beyond JSONata's guardrails: linear-time regular expressions, copies without prototypes, metered work, bounded results, and no
  * `$eval`, `$now`, `$millis`, `$random` and `$shuffle`, so that a repeated evaluation gives the same result.
  */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import jsonata from "jsonata"
 import { type CompiledExpression, ExpressionFailed, ExpressionInvalid, Expressions } from "#services/ports/expressions.ts"
 import { type Node, referencesOf, refuse, updatesOf } from "./checks.ts"

@@ -1,5 +1,9 @@
 /** Wake-ups within one process: what is lost with it, or for want of room, stands in the open-work index. */
-import { Clock, Effect, Layer, Option, Stream } from "effect"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import { Bus, type Ticket } from "#services/ports/bus.ts"
 import { type Announcement, Announcements } from "./announcements.ts"
 

@@ -1,5 +1,6 @@
 /** The egress guard's rules: which URLs and addresses may be called. Pure; `egress-lookup.ts` applies them to names. */
-import { Data, Result } from "effect"
+import * as Data from "effect/Data"
+import * as Result from "effect/Result"
 import { type AddressRange, isWithin, parseAddress, parseRange, rangeClosedToNames, specialRangeOf } from "./address.ts"
 
 /** What the operator opens beyond the public Internet. */

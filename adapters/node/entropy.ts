@@ -1,6 +1,6 @@
 /** Chance from the operating system, in pools: one system call serves hundreds of ids. */
 import { randomFillSync, randomUUID } from "node:crypto"
-import { Layer } from "effect"
+import * as Layer from "effect/Layer"
 import type { EventId } from "#domain/ids.ts"
 import { Entropy } from "#services/ports/entropy.ts"
 

@@ -1,5 +1,7 @@
 /** Following a feed: pages while there are any, then a wait for the next commit. */
-import { Effect, Option, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
 import type { Position } from "#domain/ids.ts"
 import type { FeedPage, FeedQuery } from "#services/ports/feed.ts"
 import type { JournalUnavailable } from "#services/ports/unavailable.ts"

@@ -1,5 +1,6 @@
 /** The feed on SQLite: the newest events from memory, older ones from the journal's thread, page by page. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { Feed, type FeedPage, type FeedQuery } from "#services/ports/feed.ts"
 import type { StoredEvent } from "#services/ports/journal.ts"
 import type { JournalUnavailable } from "#services/ports/unavailable.ts"

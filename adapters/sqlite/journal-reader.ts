@@ -1,6 +1,8 @@
 /** The feed read in this thread by a read-only connection of its own: for projections, which must not hold up the writer. */
 import { DatabaseSync } from "node:sqlite"
-import { Context, Effect, Layer } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { Position } from "#domain/ids.ts"
 import { Feed, type FeedPage, type FeedQuery } from "#services/ports/feed.ts"
 import type { StoredEvent } from "#services/ports/journal.ts"

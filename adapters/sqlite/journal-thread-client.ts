@@ -1,6 +1,12 @@
 /** The main thread's side of the journal's thread: collects what is asked within a turn of the event loop, and shares out the answers. */
 import { Worker } from "node:worker_threads"
-import { Context, Data, Deferred, Effect, Exit, Layer, Redacted } from "effect"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import { bucketOf, type Scope, type StreamName } from "#domain/scope.ts"
 import {
   type Append,

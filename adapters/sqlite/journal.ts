@@ -1,5 +1,6 @@
 /** The journal on SQLite: one writer in its own thread, group commit, every acknowledged append flushed to disk. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { Scope, StreamName } from "#domain/scope.ts"
 import { Journal, type LoadedStream } from "#services/ports/journal.ts"
 import * as Feed from "./feed.ts"

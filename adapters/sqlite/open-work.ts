@@ -1,5 +1,6 @@
 /** The open-work index on SQLite, beside the events. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { StreamName } from "#domain/scope.ts"
 import { OpenWork, type WorkItem } from "#services/ports/open-work.ts"
 import type { WorkReply } from "./journal-protocol.ts"

@@ -1,5 +1,5 @@
 /** Appends on their way to the journal's thread, in the form that is cheapest to hand over. */
-import type { Effect } from "effect"
+import type * as Effect from "effect/Effect"
 import type { Append, Appended, AppendRejected } from "#services/ports/journal.ts"
 import type { JournalUnavailable } from "#services/ports/unavailable.ts"
 import { slotEntry } from "./append-contents.ts"

@@ -1,5 +1,6 @@
 /** Content on SQLite: sealed beside the events that refer to it, opened by the journal's thread. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { ownerOf, slotOf } from "#domain/content.ts"
 import { streamName } from "#domain/scope.ts"
 import { ContentGone, Payloads } from "#services/ports/payloads.ts"

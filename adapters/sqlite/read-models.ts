@@ -1,7 +1,8 @@
 /** Read models on SQLite: views and checkpoints in one file, written in one transaction. All calls are synchronous: run it off the main thread. */
 import { rmSync } from "node:fs"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { Position } from "#domain/ids.ts"
 import type { Scope } from "#domain/scope.ts"
 import {

@@ -1,5 +1,7 @@
 /** The vault on SQLite: secrets sealed one by one in a file of their own, by the journal's thread. */
-import { Effect, Layer, Redacted } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import { VaultUnavailable } from "#services/ports/unavailable.ts"
 import { SecretGone, type SecretRef, Vault } from "#services/ports/vault.ts"
 import type { Request } from "./journal-protocol.ts"

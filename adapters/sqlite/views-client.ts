@@ -1,6 +1,7 @@
 /** The main thread's side of the views' thread: passes questions on, and tells it when there are new events. */
 import { Worker } from "node:worker_threads"
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { ReadModelsUnavailable } from "#services/ports/unavailable.ts"
 import { type ViewFailure, ViewServer } from "#services/ports/view-server.ts"
 import { type JournalConnection, JournalThread } from "./journal-thread-client.ts"

@@ -1,5 +1,7 @@
 /** Calls to the outside by undici's HTTP/1.1 client, behind the egress guard. */
-import { Effect, Layer, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import buildConnector from "undici/lib/core/connect.js"
 import { type CallFailed, EgressDenied, Outbound, type OutboundRequest, type OutboundResponse } from "#services/ports/outbound.ts"
 import { admitUrl, type Destination, type EgressAllowList } from "../net/egress.ts"

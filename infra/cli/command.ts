@@ -1,8 +1,10 @@
 /** The frame of every command: finds the server, hands it to the handler, and says what went wrong. */
-import { Console, Effect, type Option } from "effect"
+import * as Console from "effect/Console"
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import { type Client, makeClient } from "./client.ts"
 import { type CommandFailed, describe, Told } from "./failure.ts"
 import { findServer, type Reach, reach } from "./installation.ts"

@@ -1,6 +1,7 @@
 /** `tributary connectors`: the apps that flows can work with. */
-import { Effect } from "effect"
+
 import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
 import { serverCommand, text } from "./command.ts"
 import { documentFrom } from "./documents.ts"
 import { plain, show, table } from "./output.ts"

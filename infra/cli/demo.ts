@@ -1,7 +1,9 @@
 /** `tributary demo`: the main job on real input, with a crash in the middle. */
-import { Effect, Schema } from "effect"
+
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
 import { told } from "./command.ts"
 import { failed } from "./failure.ts"
 

@@ -2,7 +2,7 @@
 import { existsSync, statfsSync, statSync } from "node:fs"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { holderOf } from "#adapters/sqlite/data-folder.ts"
 import { hashBeforeFirst, nextHash, recordText, rowChecksum } from "#adapters/sqlite/event-record.ts"
 import { checkMasterKey } from "#adapters/sqlite/key-ring.ts"

@@ -1,7 +1,10 @@
 /** `tributary doctor`: looks at an installation, running or stopped, and says what is wrong with it. Changes nothing. */
-import { Effect, Option, Redacted } from "effect"
+
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import { MasterKey } from "#services/ports/master-key.ts"
 import { readSettings } from "../config.ts"
 import { makeClient } from "./client.ts"

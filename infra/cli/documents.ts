@@ -1,6 +1,6 @@
 /** Documents that are published from files: connectors' manifests and flows. */
 import { readFileSync } from "node:fs"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { Ask } from "./client.ts"
 import { type CommandFailed, failed } from "./failure.ts"
 

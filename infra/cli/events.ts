@@ -1,8 +1,8 @@
 /** `tributary events`: what came in for a tenant, why it did what it did, and sending one by hand. */
 import { readFileSync } from "node:fs"
-import { Effect } from "effect"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
 import type { DeliveryView } from "#projections/deliveries.ts"
 import { limit, moreNote, orUndefined, type Page, pages, serverCommand, tenant, tenantPath, text } from "./command.ts"
 import { type CommandFailed, failed } from "./failure.ts"

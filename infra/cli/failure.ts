@@ -1,5 +1,6 @@
 /** What a command says when it could not do its work: for a person, or as one JSON object. */
-import { Data, Runtime } from "effect"
+import * as Data from "effect/Data"
+import * as Runtime from "effect/Runtime"
 
 /** A problem as the server answers it (RFC 9457), or our own in the same shape. */
 export interface Problem {

@@ -1,7 +1,8 @@
 /** `tributary flows`: publishing documents, and turning flows on for tenants. */
-import { Effect } from "effect"
+
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
 import type { EnablementView } from "#projections/enablements.ts"
 import type { FlowView } from "#projections/flows.ts"
 import { limit, moreNote, optionalTenant, orUndefined, type Page, pages, serverCommand, tenant, tenantPath, text } from "./command.ts"

@@ -1,5 +1,6 @@
 /** Follows a stream of server-sent events for as long as it takes: a lost connection is taken up after the last event seen. */
-import { Console, Effect } from "effect"
+import * as Console from "effect/Console"
+import * as Effect from "effect/Effect"
 import type { Client } from "./client.ts"
 import type { CommandFailed } from "./failure.ts"
 import type { SentEvent } from "./sent-events.ts"

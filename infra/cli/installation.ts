@@ -1,8 +1,10 @@
 /** Where the server is and with which key to ask it: flags, environment, or the file that a running server keeps in its data folder. */
 import { existsSync, readFileSync } from "node:fs"
 import { join, resolve } from "node:path"
-import { Effect, Option, Redacted } from "effect"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import { type CommandFailed, failed } from "./failure.ts"
 
 /** Flags of every command that asks a server. */

@@ -1,7 +1,8 @@
 /** A new admin key for a stopped installation whose keys are lost: made in the data folder itself, by who may read it. */
 import { existsSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Redacted } from "effect"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import { holderOf } from "#adapters/sqlite/data-folder.ts"
 import type { Origin } from "#domain/recorded.ts"
 import { ApiKeys, type IssuedApiKey } from "#services/api-keys.ts"

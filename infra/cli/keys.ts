@@ -1,7 +1,8 @@
 /** `tributary keys`: who may call, and a new first key where the old one is lost. */
-import { Clock, Effect } from "effect"
+import * as Clock from "effect/Clock"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
 import { roles } from "#domain/access.ts"
 import { limit, moreNote, optionalTenant, orUndefined, type Page, pages, serverCommand, text, told } from "./command.ts"
 import { dataFolderOf, reach } from "./installation.ts"

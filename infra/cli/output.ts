@@ -1,6 +1,7 @@
 /** What commands print: tables and lines for people, JSON for programs. */
 import { stripVTControlCharacters, styleText } from "node:util"
-import { Console, type Effect } from "effect"
+import * as Console from "effect/Console"
+import type * as Effect from "effect/Effect"
 
 /** Text from outside must not move the terminal's cursor, nor turn the direction of what follows. */
 export const plain = (text: string): string =>

@@ -1,7 +1,8 @@
 /** `tributary projections`: how far the views are behind the log, and making one anew while the old one serves. */
-import { Console, Effect } from "effect"
+import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
 import type { ModelProgress, ProjectionStatus } from "#services/ports/view-server.ts"
 import { serverCommand, text } from "./command.ts"
 import { type CommandFailed, failed } from "./failure.ts"

@@ -1,8 +1,9 @@
 /** `tributary runs`: what ran for a tenant, step by step; trying again, cancelling, and following it live. */
-import { Effect } from "effect"
+
 import * as Argument from "effect/cli/Argument"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
 import type { ErrorView, RunView, StepView } from "#projections/runs.ts"
 import type { Client } from "./client.ts"
 import { limit, moreNote, orUndefined, type Page, pages, serverCommand, tenant, tenantPath, text } from "./command.ts"

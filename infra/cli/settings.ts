@@ -1,7 +1,9 @@
 /** `tributary settings`: what holds, who says so, and saying otherwise on a level of the cascade. */
-import { Effect, type Option } from "effect"
+
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import { optionalTenant, orUndefined, serverCommand, tenantPath, text } from "./command.ts"
 import { type CommandFailed, failed } from "./failure.ts"
 import { plain, show, styled, table, time } from "./output.ts"

@@ -1,7 +1,9 @@
 /** `tributary start`: runs the platform until it is told to stop. */
-import { Effect, Option } from "effect"
+
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
 import { readSettings } from "../config.ts"
 
 const optional = <Name extends string, A>(name: Name, value: Option.Option<A>): Partial<Record<Name, A>> =>

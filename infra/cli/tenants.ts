@@ -1,7 +1,8 @@
 /** `tributary tenants`: the customers of the space. */
-import { Effect } from "effect"
+
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
+import * as Effect from "effect/Effect"
 import { limit, moreNote, orUndefined, type Page, pages, serverCommand, text } from "./command.ts"
 import { plain, show, status, table, time } from "./output.ts"
 

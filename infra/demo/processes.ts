@@ -1,7 +1,9 @@
 /** The demo's processes: the platform, which is to be killed and started again, and the two vendor apps. */
 import { type ChildProcess, fork, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
-import { Duration, Effect, type Scope } from "effect"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import { type CommandFailed, failed } from "../cli/failure.ts"
 
 const startTimeout = Duration.seconds(15)

@@ -1,6 +1,6 @@
 /** What the demo asks the platform and the ERP's ledger once all is over. */
 import { readFileSync } from "node:fs"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { isEnded } from "#domain/run.ts"
 import type { DeliveryView } from "#projections/deliveries.ts"
 import type { RunView } from "#projections/runs.ts"

@@ -1,6 +1,6 @@
 /** Sets up two tenants over the HTTP API, each with its own shop, its own ERP credential and the same flow. */
 import { randomBytes } from "node:crypto"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import type { Client } from "../cli/client.ts"
 import { tenantPath } from "../cli/command.ts"
 import { documentFrom } from "../cli/documents.ts"

@@ -1,5 +1,5 @@
 /** What describes and measures the API: OpenAPI document, reference page, metrics. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as OpenApi from "effect/http-api/OpenApi"

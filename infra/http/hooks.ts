@@ -1,6 +1,8 @@
 /** `/hooks/<endpoint id>`: the bare path of ingest, from the socket to the service without anything in between. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { Cause, type Context, Effect } from "effect"
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import { Ingest, unavailable, unknownEndpoint, type WebhookAnswer } from "#services/ingest.ts"
 import type { Listener } from "./server.ts"
 

@@ -1,5 +1,6 @@
 /** Which methods a path answers: for 405 and `allow`. */
-import type { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import type * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import type * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import { Api } from "./api/api.ts"
 
 interface Pattern {

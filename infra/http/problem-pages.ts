@@ -1,5 +1,5 @@
 /** `/problems/<kind>`: what each problem's `type` leads to, made from the declarations; for a browser as a page, else as JSON. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as HttpRouter from "effect/http/HttpRouter"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"

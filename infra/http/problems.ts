@@ -1,8 +1,12 @@
 /** Problem details (RFC 9457): how each refusal, and each failure to serve, looks on the wire. */
-import { Context, Effect, Schema, SchemaIssue, SchemaTransformation } from "effect"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type { HttpApiSchemaError } from "effect/http-api/HttpApiError"
+import * as Schema from "effect/Schema"
+import * as SchemaIssue from "effect/SchemaIssue"
+import * as SchemaTransformation from "effect/SchemaTransformation"
 
 export const problemContentType = "application/problem+json"
 

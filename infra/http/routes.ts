@@ -1,6 +1,7 @@
 /** All routes of the API with what answers them. */
-import { Layer } from "effect"
+
 import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Layer from "effect/Layer"
 import { Api } from "./api/api.ts"
 import * as documents from "./documents.ts"
 import * as apiKeys from "./handlers/api-keys.ts"

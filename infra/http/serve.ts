@@ -1,6 +1,10 @@
 /** Brings the HTTP side up: listens at once, and builds the API behind the open port. */
 import type { IncomingMessage, ServerResponse } from "node:http"
-import { Deferred, Effect, Fiber, type Layer, Scope } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import type * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
 import { counterBy, gauge, Metrics } from "../metrics.ts"
 import { type Listener, listen } from "./server.ts"
 

@@ -1,7 +1,8 @@
 /** The listening socket: plain `node:http`, with the webhook path ahead of everything else. */
 import { createServer, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http"
 import type { AddressInfo, Socket } from "node:net"
-import { Data, Effect } from "effect"
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
 
 /** Answers a request by itself. Nothing is read, parsed or awaited before it. */
 export type Listener = (request: IncomingMessage, response: ServerResponse) => void

@@ -1,5 +1,7 @@
 /** Wake-ups: "this tenant has work". It may lose or repeat them: the open-work index repairs both (R24, R26). */
-import { Context, type Effect, type Stream } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
 import type { Scope } from "#domain/scope.ts"
 
 /** One wake-up, leased to this worker until it is done or its lease runs out. */

@@ -1,5 +1,5 @@
 /** Chance: ids and keys, cryptographically random except in simulations. */
-import { Context } from "effect"
+import * as Context from "effect/Context"
 import type { EventId } from "#domain/ids.ts"
 
 export class Entropy extends Context.Service<

@@ -1,5 +1,7 @@
 /** Expressions: JSONata over a run's data, compiled once per flow version, without any I/O. */
-import { Context, Data, type Effect } from "effect"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
 
 /** It does not parse. */
 export class ExpressionInvalid extends Data.TaggedError("ExpressionInvalid")<{

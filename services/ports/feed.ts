@@ -1,5 +1,7 @@
 /** The whole log in order, for reactors and projections alone: everybody else reads within a scope. */
-import { Context, type Effect, type Stream } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Stream from "effect/Stream"
 import type { Position } from "#domain/ids.ts"
 import type { StoredEvent } from "./journal.ts"
 import type { JournalUnavailable } from "./unavailable.ts"

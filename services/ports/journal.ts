@@ -1,5 +1,7 @@
 /** The journal: the log of events that is the truth, one short stream per aggregate. */
-import { Context, Data, type Effect } from "effect"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
 import type { EventId, Position } from "#domain/ids.ts"
 import type { Envelope, Origin } from "#domain/recorded.ts"
 import type { Scope, StreamName } from "#domain/scope.ts"

@@ -1,5 +1,6 @@
 /** The key that wraps all others; kept outside the data folder. */
-import { Context, type Redacted } from "effect"
+import * as Context from "effect/Context"
+import type * as Redacted from "effect/Redacted"
 
 export class MasterKey extends Context.Service<
   MasterKey,

@@ -1,5 +1,6 @@
 /** The index of streams that somebody has to go on with, written in the same transaction as their events (R24). */
-import { Context, type Effect } from "effect"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
 import type { Scope, ScopeKey, StreamName } from "#domain/scope.ts"
 import type { JournalUnavailable } from "./unavailable.ts"
 

@@ -1,5 +1,7 @@
 /** Sealed content, written by `Journal.append` and opened here. */
-import { Context, Data, type Effect } from "effect"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
 import type { ContentRef } from "#domain/content.ts"
 import type { SpaceScope, TenantScope } from "#domain/scope.ts"
 import type { JournalUnavailable } from "./unavailable.ts"

@@ -1,5 +1,7 @@
 /** Where views are kept: documents per projection version, tenant and id, found by declared fields. All of it can be rebuilt. */
-import { Context, Data, type Effect } from "effect"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
 import type { Position } from "#domain/ids.ts"
 import type { Scope, ScopeKey, SpaceScope } from "#domain/scope.ts"
 import type { FieldType } from "#projections/projection.ts"

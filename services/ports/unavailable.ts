@@ -1,5 +1,5 @@
 /** What a port says when it could not: nothing of the request is known to have happened unless `written` says "unknown". */
-import { Data } from "effect"
+import * as Data from "effect/Data"
 
 export class JournalUnavailable extends Data.TaggedError("JournalUnavailable")<{
   /** "no": surely not written. "unknown": it may have been; repeat the identical append to find out (R2). */

@@ -1,5 +1,8 @@
 /** Sealed secrets and wrapped keys: the mutable store that is able to forget. */
-import { Context, Data, type Effect, type Redacted } from "effect"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
 import type { Scope, SpaceScope, TenantScope } from "#domain/scope.ts"
 import type { VaultUnavailable } from "./unavailable.ts"
 

@@ -1,5 +1,7 @@
 /** Where projections run and their views are asked for: in this process, or in a thread beside it. */
-import { Context, Data, type Effect } from "effect"
+import * as Context from "effect/Context"
+import * as Data from "effect/Data"
+import type * as Effect from "effect/Effect"
 import type { Position } from "#domain/ids.ts"
 import type { Scope } from "#domain/scope.ts"
 import type { Page, Query, QueryRefused } from "./read-models.ts"

@@ -1,6 +1,9 @@
 /** What every `Bus` keeps: each announced scope comes to some worker, again until it is done. */
-import { Effect, type Layer, type Scope, Stream } from "effect"
-import { TestClock } from "effect/testing"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import { assert, describe, it } from "vitest"
 import { Bus, type Ticket } from "#services/ports/bus.ts"
 import { acme, other, tenant } from "./installation.ts"

@@ -1,5 +1,6 @@
 /** The bus within the process: the contract, and its bound. */
-import { Effect, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import { assert, describe, it } from "vitest"
 import { layerWith } from "#adapters/memory/bus.ts"
 import { Bus } from "#services/ports/bus.ts"

@@ -1,4 +1,4 @@
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import jsonata from "jsonata"
 import { assert, describe, it } from "vitest"
 import type { Node } from "#adapters/jsonata/checks.ts"

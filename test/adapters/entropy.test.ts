@@ -1,5 +1,5 @@
 /** Chance: ids of the right form, never twice. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
 import { layer } from "#adapters/node/entropy.ts"
 import { Entropy } from "#services/ports/entropy.ts"

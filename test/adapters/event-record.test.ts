@@ -1,6 +1,6 @@
 /** What is hashed of an append: pinned, for stored hashes and checksums depend on it. */
 import { createHash } from "node:crypto"
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { eventLines, hashBeforeFirst, nextHash, recordText, rowChecksum } from "#adapters/sqlite/event-record.ts"
 import { property } from "../support/property.ts"

@@ -1,5 +1,6 @@
 /** Expressions: what they compute, what they read, what they may not do, and that one hostile expression costs a bounded amount (A7). */
-import { Effect, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import jsonata from "jsonata"
 import { assert, describe, it } from "vitest"
 import { layer, layerWith } from "#adapters/jsonata/expressions.ts"

@@ -1,5 +1,8 @@
 /** What every `Feed` keeps: the whole log in order, without gap, from any position on, for as long as somebody follows. */
-import { Deferred, Effect, Fiber, Stream } from "effect"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Stream from "effect/Stream"
 import { assert, describe, it } from "vitest"
 import type { Position } from "#domain/ids.ts"
 import { bucketOf, type Scope } from "#domain/scope.ts"

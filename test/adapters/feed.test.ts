@@ -2,7 +2,11 @@
 
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { Effect, Fiber, Layer, Result, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
+import * as Stream from "effect/Stream"
 import { afterEach, assert, describe, it } from "vitest"
 import { CommittedRing } from "#adapters/sqlite/committed-ring.ts"
 import { hashCharacters } from "#adapters/sqlite/journal-protocol.ts"

@@ -1,6 +1,8 @@
 /** What every `Journal` keeps: exact revisions, recognised repeats, whole batches, streams apart from each other. */
 import { createHash } from "node:crypto"
-import { Effect, Exit, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { contentRef } from "#domain/content.ts"
 import { localNameOf, streamName } from "#domain/scope.ts"

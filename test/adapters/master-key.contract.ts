@@ -1,6 +1,8 @@
 /** What every `MasterKey` keeps: 32 bytes, the same at each start, named by an id that says nothing of them. */
 import { createHash } from "node:crypto"
-import { Effect, type Layer, Redacted } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import { assert, describe, it } from "vitest"
 import { MasterKey } from "#services/ports/master-key.ts"
 

@@ -1,5 +1,6 @@
 /** What every `OpenWork` keeps: the index moves with the events, in one step, and is asked by time and by tenant. */
-import { Effect, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { type Append, Journal } from "#services/ports/journal.ts"
 import { OpenWork, type WorkItem } from "#services/ports/open-work.ts"

@@ -1,6 +1,6 @@
 /** The open-work index on SQLite: the contract, and its order in memory against the one in the file. */
 import { DatabaseSync } from "node:sqlite"
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe } from "vitest"
 import { OpenWorkIndex } from "#adapters/sqlite/open-work-index.ts"
 import { property } from "../support/property.ts"

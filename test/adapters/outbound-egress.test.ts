@@ -1,5 +1,7 @@
 /** The egress guard (A6): hostile URLs, names that lead inside, rebinding, and smuggling by headers. Canaries listen on loopback. */
-import { Effect, Result, type Scope } from "effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
+import type * as Scope from "effect/Scope"
 import { assert, describe, it } from "vitest"
 import { parseAddress, specialRangeOf } from "#adapters/net/address.ts"
 import { admitUrl, nothingAllowed, parseAllowList } from "#adapters/net/egress.ts"

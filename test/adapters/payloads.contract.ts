@@ -1,5 +1,6 @@
 /** What every `Payloads` keeps: content comes back whole, to its own scope, stream and slot alone. */
-import { Effect, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { type ContentRef, contentRef } from "#domain/content.ts"
 import { localNameOf } from "#domain/scope.ts"

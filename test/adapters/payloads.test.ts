@@ -1,7 +1,8 @@
 /** Content on SQLite: the contract, and that nothing which was moved or changed in the file opens. */
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
-import { Effect, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { afterEach, assert, describe, it } from "vitest"
 import { contentRef } from "#domain/content.ts"
 import { localNameOf } from "#domain/scope.ts"
@@ -75,7 +76,8 @@ describe("content on SQLite", () => {
     assert.strictEqual((await afterFault(fault))[0], "damaged")
   })
   it("finds a single changed bit", async () => {
-    const fault = `UPDATE appends SET sealed = CAST(substr(sealed, 1, 13) || X'00' || substr(sealed, 15) AS BLOB) WHERE position = 1`
+    const other = "CASE WHEN substr(sealed, 14, 1) = X'00' THEN X'01' ELSE X'00' END"
+    const fault = `UPDATE appends SET sealed = CAST(substr(sealed, 1, 13) || ${other} || substr(sealed, 15) AS BLOB) WHERE position = 1`
     assert.strictEqual((await afterFault(fault))[0], "damaged")
   })
   it("finds lost content", async () => {

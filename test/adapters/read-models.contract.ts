@@ -1,5 +1,6 @@
 /** What every `ReadModels` has to do, whatever it is built on. */
-import { Effect, type Layer } from "effect"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import { assert, describe, it } from "vitest"
 import type { Position, SpaceKey, TenantKey } from "#domain/ids.ts"
 import { type Scope, spaceScope, tenantScope } from "#domain/scope.ts"

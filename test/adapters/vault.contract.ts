@@ -1,5 +1,7 @@
 /** What every `Vault` keeps: secrets come back to their own place alone, and the newest one only. */
-import { Effect, Redacted, Result } from "effect"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { platformScope } from "#domain/scope.ts"
 import { type SecretRef, Vault } from "#services/ports/vault.ts"

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs"
-import { Redacted, Result } from "effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { buildRequest, compileActions } from "#services/actions.ts"
 import { compileConnector } from "#services/compiled-connector.ts"

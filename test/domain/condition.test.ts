@@ -1,4 +1,5 @@
-import { Result, Schema } from "effect"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { Condition, depthOf, matches } from "#domain/condition.ts"
 import { readerOf } from "#domain/data-path.ts"

@@ -1,4 +1,4 @@
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import type { ContentRef } from "#domain/content.ts"
 import { type DeliveryCommand, DeliveryEvent, delivery, repeatsRecordedMax, routingResumesMax } from "#domain/delivery.ts"

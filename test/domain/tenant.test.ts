@@ -1,4 +1,5 @@
-import { Option, Schema } from "effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { TenantKey } from "#domain/ids.ts"
 import { PlanName } from "#domain/plan.ts"

@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
 import { assert, describe, it } from "vitest"
 import { order, ordersFlow, sign, signingSecret } from "../support/orders.ts"
-import { end, launch, startPlatform } from "./platform-process.ts"
+import { end, launch, type PlatformProcess, startPlatform } from "./platform-process.ts"
 
 const runs = Number(process.env["FAULT_RUNS"] ?? 1_000)
 const kills = Number(process.env["FAULT_KILLS"] ?? 25)
@@ -51,6 +51,20 @@ const deliver = async (hook: string, index: number): Promise<number> => {
   }
 }
 
+/** How many runs stand how, by the list over HTTP. */
+const statusesOf = async (platform: PlatformProcess) => {
+  const statuses = new Map<string, number>()
+  for (let cursor: string | null = ""; cursor !== null; ) {
+    const page: { readonly items: ReadonlyArray<{ readonly status: string }>; readonly next: string | null } = await platform.api(
+      "GET",
+      `/tenants/acme-corp/executions?limit=200${cursor === "" ? "" : `&cursor=${encodeURIComponent(cursor)}`}`
+    )
+    for (const { status } of page.items) statuses.set(status, (statuses.get(status) ?? 0) + 1)
+    cursor = page.next
+  }
+  return statuses
+}
+
 describe("F1: killed at random times", () => {
   it(`loses no acknowledged event and doubles no effect in ${kills} kills over ${runs} runs`, { timeout: 240_000 }, async () => {
     const platform = await startPlatform()
@@ -94,21 +108,16 @@ describe("F1: killed at random times", () => {
       const orders = () => new Map(ledger().map(({ order: id, key }) => [id, key]))
       const deadline = performance.now() + 60_000
       while (orders().size < runs && performance.now() < deadline) await pause(100)
-      await pause(300)
 
       const keysOf = new Map<string, Set<string>>()
       for (const { order: id, key } of ledger()) keysOf.set(id, (keysOf.get(id) ?? new Set()).add(key))
       const doubled = [...keysOf].filter(([, keys]) => keys.size > 1)
       const repeats = ledger().filter(({ repeated }) => repeated).length
-      const statuses = new Map<string, number>()
-      for (let cursor = ""; ; ) {
-        const page = await platform.api<{ items: ReadonlyArray<{ status: string }>; next: string | null }>(
-          "GET",
-          `/tenants/acme-corp/executions?limit=200${cursor === "" ? "" : `&cursor=${encodeURIComponent(cursor)}`}`
-        )
-        for (const { status } of page.items) statuses.set(status, (statuses.get(status) ?? 0) + 1)
-        if (page.next === null) break
-        cursor = page.next
+      const succeeded = ["succeeded", runs].join()
+      let statuses = await statusesOf(platform)
+      while ([...statuses].join() !== succeeded && performance.now() < deadline) {
+        await pause(200)
+        statuses = await statusesOf(platform)
       }
       console.log(
         `injected ${injected} kills (seed ${seed}); ${runs} events acknowledged, ${again} deliveries tried again; ` +

@@ -1,5 +1,7 @@
 /** Log lines: one JSON object each, and no secret in them. */
-import { Cause, Redacted, Schema } from "effect"
+import * as Cause from "effect/Cause"
+import * as Redacted from "effect/Redacted"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { formatEntry } from "#infra/logging.ts"
 import { property } from "../support/property.ts"

@@ -1,5 +1,5 @@
 /** Prometheus text. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
 import { counterBy, gauge, Metrics, render } from "#infra/metrics.ts"
 

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs"
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import type { SpaceKey } from "#domain/ids.ts"
 import type { Actor } from "#domain/recorded.ts"

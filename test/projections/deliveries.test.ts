@@ -1,4 +1,4 @@
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { DeliveryEvent } from "#domain/delivery.ts"
 import { ConnectorId, DeliveryId, FlowId, RunId, type SpaceKey, type TenantKey } from "#domain/ids.ts"

@@ -1,4 +1,4 @@
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { fold } from "#domain/decider.ts"
 import { DeliveryId, FlowId, RunId, type SpaceKey, StepId, type TenantKey } from "#domain/ids.ts"

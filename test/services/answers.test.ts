@@ -1,4 +1,5 @@
-import { Redacted, Result } from "effect"
+import * as Redacted from "effect/Redacted"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { readManifest } from "#domain/manifest.ts"
 import { compileActions } from "#services/actions.ts"

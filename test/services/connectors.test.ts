@@ -1,4 +1,5 @@
-import { Effect, ManagedRuntime } from "effect"
+import * as Effect from "effect/Effect"
+import * as ManagedRuntime from "effect/ManagedRuntime"
 import { afterAll, assert, describe, it } from "vitest"
 import { Connectors } from "#services/connectors.ts"
 import { integrationServices, origin, otherTenant, space, tenant } from "../support/integration-services.ts"

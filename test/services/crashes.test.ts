@@ -1,5 +1,5 @@
 /** Whatever dies between whichever two steps: an acknowledged event runs, and each order reaches the ERP under one key. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
 import type { FlowId } from "#domain/ids.ts"
 import { Ingest } from "#services/ingest.ts"

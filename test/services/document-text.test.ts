@@ -1,4 +1,4 @@
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { readDocument } from "#services/document-text.ts"
 

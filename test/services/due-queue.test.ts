@@ -1,4 +1,4 @@
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { DueQueue } from "#services/due-queue.ts"
 import { property } from "../support/property.ts"

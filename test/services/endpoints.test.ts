@@ -1,4 +1,6 @@
-import { Effect, ManagedRuntime, Redacted } from "effect"
+import * as Effect from "effect/Effect"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Redacted from "effect/Redacted"
 import { afterAll, assert, describe, it } from "vitest"
 import type { EndpointId } from "#domain/ids.ts"
 import { type SpaceScope, type TenantScope, tenantScope } from "#domain/scope.ts"

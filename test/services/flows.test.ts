@@ -1,4 +1,6 @@
-import { Effect, ManagedRuntime, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as ManagedRuntime from "effect/ManagedRuntime"
+import * as Stream from "effect/Stream"
 import { afterAll, assert, describe, it } from "vitest"
 import type { FlowId } from "#domain/ids.ts"
 import { Flows } from "#services/flows.ts"

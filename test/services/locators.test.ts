@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto"
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import type { WebhookManifest } from "#domain/webhook-manifest.ts"
 import { compileHandshake } from "#services/handshake.ts"

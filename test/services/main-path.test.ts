@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
 import { RunId } from "#domain/ids.ts"
 import { Deliveries } from "#services/deliveries.ts"

@@ -1,5 +1,11 @@
-import { Context, Effect, Scope as EffectScope, Exit, Fiber, Layer, Schema } from "effect"
-import { TestClock } from "effect/testing"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as EffectScope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import { assert, describe, it } from "vitest"
 import { Feed } from "#services/ports/feed.ts"
 import { ReadModels } from "#services/ports/read-models.ts"
@@ -159,18 +165,19 @@ describe("batches", () => {
     steps: Schema.Array(Step),
     more: Schema.Array(Step),
     pageSizes: Schema.NonEmptyArray(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 7 }))),
-    again: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 20 }))
+    again: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 20 })),
+    chunkViewsMin: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))
   })
   property(
     "do not matter to a view, wherever they are cut and however often events come again",
     Cuts,
-    ({ steps, more, pageSizes, again }) =>
+    ({ steps, more, pageSizes, again, chunkViewsMin }) =>
       run(
         Effect.gen(function* () {
           const log = new Log()
           Object.assign(log, { pageSizes, again })
           fill(log, steps)
-          const { views, wake } = yield* started(log, [tallies, streams], { ...quick, cachedViews: 1 })
+          const { views, wake } = yield* started(log, [tallies, streams], { ...quick, chunkViewsMin, cachedViews: 1 })
           yield* caughtUp(views, log, ["tallies", "streams"])
           fill(log, more)
           wake()
@@ -209,12 +216,13 @@ describe("a store that writes views one by one", () => {
   const Breaks = Schema.Struct({
     steps: Schema.Array(Step),
     writes: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 30 })),
-    pageSize: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 }))
+    pageSize: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 9 })),
+    chunkViewsMin: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 5 }))
   })
   property(
     "folds no event twice, wherever a batch breaks off",
     Breaks,
-    ({ steps, writes, pageSize }) =>
+    ({ steps, writes, pageSize, chunkViewsMin }) =>
       runOnTestClock(
         Effect.gen(function* () {
           const log = new Log()
@@ -222,7 +230,8 @@ describe("a store that writes views one by one", () => {
           const weak = new WeakReadModels()
           weak.writesLeft = writes
           log.pageSizes = [pageSize]
-          const { views } = yield* started(log, [tallies, streams], { ...quick, cachedViews: 1 }).pipe(Effect.provide(weak.layer()))
+          const options = { ...quick, chunkViewsMin, cachedViews: 1 }
+          const { views } = yield* started(log, [tallies, streams], options).pipe(Effect.provide(weak.layer()))
           const all = Effect.andThen(TestClock.adjust("1 second"), views.projections)
           yield* until(Effect.map(all, (each) => each.every(({ serving }) => serving !== null && serving.position === log.head)))
           assert.deepStrictEqual(sorted(weak.views("tallies@1")), sorted(folded(log)))

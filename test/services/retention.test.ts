@@ -1,5 +1,6 @@
-import { Effect, Layer } from "effect"
-import { TestClock } from "effect/testing"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as TestClock from "effect/testing/TestClock"
 import { assert, describe, it } from "vitest"
 import { contentRef } from "#domain/content.ts"
 import { delivery } from "#domain/delivery.ts"

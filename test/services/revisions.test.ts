@@ -1,5 +1,6 @@
 /** Changes that expect a revision: through `transact`, whatever happens meanwhile. */
-import { Effect, ManagedRuntime } from "effect"
+import * as Effect from "effect/Effect"
+import * as ManagedRuntime from "effect/ManagedRuntime"
 import { afterAll, assert, describe, it } from "vitest"
 import type { EventId, SpaceKey } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"

@@ -1,4 +1,5 @@
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import { assert, describe, it } from "vitest"
 import type { SpaceKey } from "#domain/ids.ts"
 import { name } from "#domain/name.ts"

@@ -1,5 +1,6 @@
-import { Effect, Fiber } from "effect"
-import { TestClock } from "effect/testing"
+import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
+import * as TestClock from "effect/testing/TestClock"
 import { assert, describe, it } from "vitest"
 import { Suspects } from "#services/suspects.ts"
 

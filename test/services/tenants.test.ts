@@ -1,4 +1,6 @@
-import { Effect, Layer, ManagedRuntime } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as ManagedRuntime from "effect/ManagedRuntime"
 import { afterAll, assert, describe, it } from "vitest"
 import type { SpaceKey, TenantKey } from "#domain/ids.ts"
 import { name } from "#domain/name.ts"

@@ -1,5 +1,5 @@
 import { createHmac } from "node:crypto"
-import { Redacted } from "effect"
+import * as Redacted from "effect/Redacted"
 import { assert, describe, it } from "vitest"
 import type { SignatureManifest } from "#domain/webhook-manifest.ts"
 import { compileVerifier, type Secrets, type Verdict, type VerificationFailure } from "#services/verification.ts"

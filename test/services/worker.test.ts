@@ -1,4 +1,4 @@
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
 import { Ingest } from "#services/ingest.ts"
 import { Worker } from "#services/worker.ts"

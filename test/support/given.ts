@@ -1,5 +1,5 @@
 /** Given past events, when a command comes, then these events, or that rejection. */
-import { Result } from "effect"
+import * as Result from "effect/Result"
 import { assert } from "vitest"
 import { type Decider, fold } from "#domain/decider.ts"
 

@@ -1,6 +1,6 @@
 /** The services of connectors, connections, endpoints, flows and enablements over the embedded stores, with a tenant to try them on. */
 import { readFileSync } from "node:fs"
-import { Layer } from "effect"
+import * as Layer from "effect/Layer"
 import * as JsonataExpressions from "#adapters/jsonata/expressions.ts"
 import type { SpaceKey, TenantKey } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"

@@ -1,5 +1,8 @@
 /** A log in memory, read as a `Feed`: for engines under test. */
-import { Effect, Latch, Layer, Stream } from "effect"
+import * as Effect from "effect/Effect"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import type { EventId, Position } from "#domain/ids.ts"
 import { systemActor } from "#domain/recorded.ts"
 import { type LocalName, type Scope, streamName } from "#domain/scope.ts"

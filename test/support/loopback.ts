@@ -2,7 +2,7 @@
 import { once } from "node:events"
 import { createServer, type RequestListener } from "node:http"
 import type { AddressInfo, Server, Socket } from "node:net"
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 
 /** Counts the connections to a server, listens on a free port of 127.0.0.1, and closes it all with the scope. */
 export const listen = <S extends Server>(server: S) =>

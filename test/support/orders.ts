@@ -1,6 +1,7 @@
 /** Shopify-shaped orders, signed as the shop signs them, and a small tenant set-up that runs on them. */
 import { createHmac } from "node:crypto"
-import { Effect, Redacted } from "effect"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
 import { ConnectorId, type FlowId } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"
 import type { SpaceScope, TenantScope } from "#domain/scope.ts"

@@ -1,5 +1,7 @@
 /** A property test: it must hold for arbitrary values of a schema. A failure prints the seed that repeats it. */
-import { Arbitrary, Effect, type Schema } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
+import * as Effect from "effect/Effect"
+import type * as Schema from "effect/Schema"
 import { assert, it } from "vitest"
 
 export const property = <A>(

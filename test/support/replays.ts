@@ -1,5 +1,5 @@
 /** Replay equals state: from the stored events, and from a snapshot at any place with the tail after it (R23). */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert } from "vitest"
 import { type Aggregate, fold } from "#domain/decider.ts"
 import { property } from "./property.ts"

@@ -1,7 +1,11 @@
 /** A small projection with an engine around it: every event that is folded twice, or not at all, shows in its views. */
 import { createHash } from "node:crypto"
-import { Effect, type Scope as EffectScope, Layer, Logger, Schema } from "effect"
-import { TestClock } from "effect/testing"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as Schema from "effect/Schema"
+import type * as EffectScope from "effect/Scope"
+import * as TestClock from "effect/testing/TestClock"
 import * as sqlite from "#adapters/sqlite/read-models.ts"
 import { eventFamily } from "#domain/event-family.ts"
 import type { Position, SpaceKey, TenantKey } from "#domain/ids.ts"
@@ -49,7 +53,7 @@ export const streams: Projection<TallyEvent, Tally> = {
   key: ({ stream }) => kindAndIdOf(stream).id
 }
 export const store = () => sqlite.layer({ file: ":memory:", journalId: "journal" })
-export const quick: EngineOptions = { paceMillis: 0, busyPaceMillis: 0 }
+export const quick: EngineOptions = { paceMillis: 0, busyPaceMillis: 0, chunkViewsMin: 1 }
 export type Started = Engine["views"]
 
 /** An engine over a log and a store, both outliving it. */

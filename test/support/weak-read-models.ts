@@ -1,5 +1,6 @@
 /** Read models without transactions, as on a single MongoDB: views are written one by one, each guarded by its position, the checkpoint last. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import type { Position } from "#domain/ids.ts"
 import { type ModelDefinition, ReadModels, type StoredView } from "#services/ports/read-models.ts"
 import { ReadModelsUnavailable } from "#services/ports/unavailable.ts"

@@ -1,6 +1,10 @@
 /** API keys: who may call, as which role, for which tenant. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { Role } from "#domain/access.ts"
 import { ApiKeyEnded, ApiKeyExists, ApiKeyNotFound, GrantTooWide, KeyLabel, TenantRequired } from "#domain/api-key.ts"
 import { ApiKeyId } from "#domain/ids.ts"

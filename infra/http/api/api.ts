@@ -1,5 +1,6 @@
 /** The whole HTTP API as one declaration: server, clients and documentation derive from it. */
-import { HttpApi, OpenApi } from "effect/http-api"
+import * as HttpApi from "effect/http-api/HttpApi"
+import * as OpenApi from "effect/http-api/OpenApi"
 import { version } from "../../version.ts"
 import { ApiKeysApi } from "./api-keys.ts"
 import { AuditApi, TenantAuditApi } from "./audit.ts"

@@ -1,6 +1,9 @@
 /** The audit log: who did what to what, when and from where. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { AuditEntry, audit as view } from "#projections/audit.ts"
 import { listQuery, pageOf, tenantParams, timeQuery } from "./common.ts"
 import { Authenticated, Described, InTenant, Needs, Permitted } from "./guards.ts"

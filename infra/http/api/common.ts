@@ -1,6 +1,7 @@
 /** Parts that many endpoints share: path parameters, pages. */
-import { Schema } from "effect"
-import { HttpApiSchema } from "effect/http-api"
+
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as Schema from "effect/Schema"
 import { ExternalTenantId } from "#domain/tenant.ts"
 
 /** Path parameter of everything under `/tenants/:tid`. */

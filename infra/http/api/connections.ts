@@ -1,6 +1,10 @@
 /** Connections: authorised links to apps, the space's fixed ones and each tenant's own. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { ConnectorNotFound } from "#domain/connector.ts"
 import { ConnectionId, ConnectorId } from "#domain/ids.ts"
 import { ConnectionExists, ConnectionNotFound, TooManyConnections } from "#domain/integration.ts"

@@ -1,6 +1,10 @@
 /** Connectors: the apps that flows can work with, by their manifests. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { ConnectorNotFound } from "#domain/connector.ts"
 import { ConnectorId } from "#domain/ids.ts"
 import { Manifest } from "#domain/manifest.ts"

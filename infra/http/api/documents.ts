@@ -1,6 +1,7 @@
 /** Documents in requests: YAML as text, or JSON as the document itself. */
-import { Schema } from "effect"
-import { HttpApiSchema } from "effect/http-api"
+
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as Schema from "effect/Schema"
 
 /** Content types `application/yaml`, `text/yaml` (both text) and `application/json` (the document). */
 export const documentPayload = [

@@ -1,6 +1,10 @@
 /** Events: what came in for a tenant, and what became of it. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { ConnectorNotFound } from "#domain/connector.ts"
 import { DeliveryNotFound } from "#domain/delivery.ts"
 import { ConnectorId, DeliveryId } from "#domain/ids.ts"

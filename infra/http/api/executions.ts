@@ -1,6 +1,10 @@
 /** Executions: the runs of a tenant's flows, their steps and what went through them. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"
 import { RunNotFound, RunNotInState } from "#domain/run.ts"
 import { RunView, RunViewStatus, runs as view } from "#projections/runs.ts"

@@ -1,6 +1,8 @@
 /** What stands before every endpoint: who calls, whether their role allows it, and whose facts they may see. */
-import { Context, type Effect, Schema } from "effect"
-import { HttpApiMiddleware } from "effect/http-api"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import * as HttpApiMiddleware from "effect/http-api/HttpApiMiddleware"
+import * as Schema from "effect/Schema"
 import { AccessDenied, type Permission, type Principal } from "#domain/access.ts"
 import type { Position } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"

@@ -1,5 +1,5 @@
 /** Headers that whole kinds of operations share, for the OpenAPI document; the guards read them. */
-import type { OpenApi } from "effect/http-api"
+import type * as OpenApi from "effect/http-api/OpenApi"
 
 type Json = Record<string, unknown>
 type Operation = { parameters?: Array<Json>; responses?: Record<string, { headers?: Json }> }

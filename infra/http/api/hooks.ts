@@ -1,6 +1,10 @@
 /** Endpoints for webhooks: where an outside app delivers for the space or one tenant. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { ConnectorNotFound } from "#domain/connector.ts"
 import { EndpointExists, EndpointNotFound, EndpointSecretsExhausted, LastEndpointSecret } from "#domain/endpoint.ts"
 import { ConnectionId, ConnectorId, EndpointId } from "#domain/ids.ts"

@@ -1,6 +1,6 @@
 /** Optimistic concurrency: answers carry the revision that they show as their ETag, and a change may name the one that it was decided on. */
-import { Context } from "effect"
-import { OpenApi } from "effect/http-api"
+import * as Context from "effect/Context"
+import * as OpenApi from "effect/http-api/OpenApi"
 import { RevisionMismatch } from "#services/transact.ts"
 import { problem } from "../problems.ts"
 

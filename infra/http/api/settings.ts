@@ -1,6 +1,9 @@
 /** The configuration cascade: what holds on the platform, for the space and for a tenant, and who says so. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import type { Permission } from "#domain/access.ts"
 import { ConnectorId, FlowId } from "#domain/ids.ts"
 import { SettingLevel, SettingValue } from "#domain/setting-catalogue.ts"

@@ -1,6 +1,9 @@
 /** What runs here: for operators. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { Authenticated, Described, Needs, Permitted } from "./guards.ts"
 
 export const SystemInfo = Schema.Struct({

@@ -1,6 +1,10 @@
 /** A tenant's workflows: which of the space's flows it has on, and with which connections. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { Bindings, TooManyFlowsEnabled } from "#domain/enablement.ts"
 import { FlowNotPublished } from "#domain/flow.ts"
 import { ConnectorId, FlowId } from "#domain/ids.ts"

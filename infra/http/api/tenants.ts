@@ -1,6 +1,10 @@
 /** Tenants: the customers of the space. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { PlanName, PlanNotFound } from "#domain/plan.ts"
 import { DisplayName, ExternalTenantId, Region, TenantErased, TenantExists, TenantNotFound, TenantStatus, Tier } from "#domain/tenant.ts"
 import { tenants as view } from "#projections/tenants.ts"

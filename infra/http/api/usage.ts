@@ -1,6 +1,9 @@
 /** Usage: what a tenant has used of its quotas, and what each unit went to. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { CountedDimension } from "#domain/plan.ts"
 import { QuotaMode } from "#domain/setting-catalogue.ts"
 import { UsageView, usage as view } from "#projections/usage.ts"

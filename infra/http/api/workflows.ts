@@ -1,6 +1,10 @@
 /** Workflows: the space's flows, drafted, published in immutable versions, archived. */
-import { Schema } from "effect"
-import { HttpApiEndpoint, HttpApiGroup, HttpApiSchema, OpenApi } from "effect/http-api"
+
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
+import * as HttpApiSchema from "effect/http-api/HttpApiSchema"
+import * as OpenApi from "effect/http-api/OpenApi"
+import * as Schema from "effect/Schema"
 import { Finding } from "#domain/finding.ts"
 import { FlowDraftChanged, FlowNotFound, FlowNotPublished, TooManyFlowVersions } from "#domain/flow.ts"
 import { FlowId } from "#domain/ids.ts"

@@ -1,6 +1,7 @@
 /** Answers for API keys. */
-import { Effect, Redacted } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Redacted from "effect/Redacted"
 import { type SpaceScope, tenantScope } from "#domain/scope.ts"
 import { type ApiKeyView, apiKeys as view } from "#projections/api-keys.ts"
 import { ApiKeys, type IssuedApiKey } from "#services/api-keys.ts"

@@ -1,6 +1,7 @@
 /** Answers for the audit log. */
-import { Effect, Layer } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Layer from "effect/Layer"
 import type { Scope } from "#domain/scope.ts"
 import { audit as view } from "#projections/audit.ts"
 import { ViewServer } from "#services/ports/view-server.ts"

@@ -1,6 +1,8 @@
 /** Answers for connections. */
-import { Effect, Layer, type Redacted } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Layer from "effect/Layer"
+import type * as Redacted from "effect/Redacted"
 import type { ConnectionId, ConnectorId } from "#domain/ids.ts"
 import { ConnectionNotFound } from "#domain/integration.ts"
 import type { SpaceScope, TenantScope } from "#domain/scope.ts"

@@ -1,6 +1,6 @@
 /** Answers for connectors. */
-import { Effect } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { connectors as view } from "#projections/connectors.ts"
 import { Connectors } from "#services/connectors.ts"
 import { ViewServer } from "#services/ports/view-server.ts"

@@ -1,9 +1,10 @@
 /** Turns errors that any endpoint may meet into those that the API declares. */
-import { Effect, Layer } from "effect"
+import * as Effect from "effect/Effect"
 import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import { HttpApiSchemaError } from "effect/http-api/HttpApiError"
+import * as Layer from "effect/Layer"
 import { CommandIdReused, RevisionMismatch } from "#services/transact.ts"
 import { Described } from "../api/guards.ts"
 import { requestInvalid } from "../problems.ts"

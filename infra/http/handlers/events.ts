@@ -1,7 +1,7 @@
 /** Answers for events. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import { HttpApiBuilder } from "effect/http-api"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { DeliveryNotFound } from "#domain/delivery.ts"
 import { deliveries as view } from "#projections/deliveries.ts"
 import { Deliveries } from "#services/deliveries.ts"

@@ -1,6 +1,6 @@
 /** Answers for executions. */
-import { Effect } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import type { RunId } from "#domain/ids.ts"
 import { type Run, RunNotFound } from "#domain/run.ts"
 import { streamName } from "#domain/scope.ts"

@@ -1,6 +1,8 @@
 /** Answers for webhook endpoints. */
-import { Effect, Layer, Redacted } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
 import { EndpointNotFound } from "#domain/endpoint.ts"
 import type { EndpointId } from "#domain/ids.ts"
 import type { SpaceScope, TenantScope } from "#domain/scope.ts"

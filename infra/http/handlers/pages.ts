@@ -1,5 +1,5 @@
 /** Answers lists from views: limit, cursor, order and the link to the next page. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import { withHeaders } from "effect/http-api/HttpApiSchema"
 import type { Scope, SpaceScope } from "#domain/scope.ts"

@@ -1,6 +1,6 @@
 /** Answers for projections. */
-import { Effect } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { ViewServer } from "#services/ports/view-server.ts"
 import { Api } from "../api/api.ts"
 

@@ -1,5 +1,5 @@
 /** Revisions on the wire: the ETag of an answer, 304 to who has it already, and If-Match of a request. */
-import { Effect } from "effect"
+import * as Effect from "effect/Effect"
 import * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"

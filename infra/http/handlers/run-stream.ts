@@ -1,5 +1,7 @@
 /** Live events of runs as server-sent events: what is recorded, in order, without a gap from the position to resume at. */
-import { Cause, Effect, Stream } from "effect"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Stream from "effect/Stream"
 import type { Position } from "#domain/ids.ts"
 import { bucketOf, kindAndIdOf, type TenantScope } from "#domain/scope.ts"
 import { TooBusy } from "#services/actors.ts"

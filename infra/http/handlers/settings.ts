@@ -1,6 +1,8 @@
 /** Answers for the configuration cascade. */
-import { Effect, Layer, type Schema } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
 import { platformScope, type Scope } from "#domain/scope.ts"
 import { Settings } from "#services/settings.ts"
 import { Api } from "../api/api.ts"

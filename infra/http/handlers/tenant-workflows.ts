@@ -1,6 +1,6 @@
 /** Answers for a tenant's workflows. */
-import { Effect } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { enablements as view } from "#projections/enablements.ts"
 import { type EnabledResult, Enablements } from "#services/enablements.ts"
 import { ViewServer } from "#services/ports/view-server.ts"

@@ -1,5 +1,8 @@
 /** Many tenants in one request: reads each by itself, and tells each one's outcome. */
-import { Effect, Option, Result, Schema } from "effect"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
 import { bulkMax, NewTenantBody } from "../api/tenants.ts"
 import { invalidAt, problemMember, RequestInvalid } from "../problems.ts"
 

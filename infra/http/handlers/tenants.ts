@@ -1,6 +1,8 @@
 /** Answers for tenants. */
-import { Effect, Layer, Result } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as Layer from "effect/Layer"
+import * as Result from "effect/Result"
 import type { TenantScope } from "#domain/scope.ts"
 import { tenants as view } from "#projections/tenants.ts"
 import { ViewServer } from "#services/ports/view-server.ts"

@@ -1,6 +1,6 @@
 /** Answers for usage. */
-import { Effect } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { CountedDimension } from "#domain/plan.ts"
 import { usage as view } from "#projections/usage.ts"
 import type { Condition } from "#services/ports/read-models.ts"

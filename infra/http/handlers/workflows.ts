@@ -1,6 +1,6 @@
 /** Answers for workflows. */
-import { Effect } from "effect"
-import { HttpApiBuilder } from "effect/http-api"
+import * as Effect from "effect/Effect"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
 import { flows as view } from "#projections/flows.ts"
 import { type FlowDetails, Flows } from "#services/flows.ts"
 import { ViewServer } from "#services/ports/view-server.ts"

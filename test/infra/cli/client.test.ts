@@ -1,7 +1,10 @@
 /** Asking a server: problems, waiting while it is behind, and following a stream over lost connections. */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
-import { Effect, Exit, Option, Redacted } from "effect"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import { afterEach, assert, describe, it } from "vitest"
 import { type Client, makeClient } from "#infra/cli/client.ts"
 import { pages } from "#infra/cli/command.ts"

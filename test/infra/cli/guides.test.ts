@@ -1,8 +1,10 @@
 /** The guides: their documents can be published, and their commands exist. */
 import { readdirSync, readFileSync } from "node:fs"
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Console, Effect, Result } from "effect"
+import * as Console from "effect/Console"
 import * as Command from "effect/cli/Command"
+import * as Effect from "effect/Effect"
+import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { parse } from "yaml"
 import { readFlowDocument } from "#domain/flow-document.ts"

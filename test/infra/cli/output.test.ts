@@ -1,5 +1,5 @@
 /** What commands print. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { CommandFailed, describe as describeFailure } from "#infra/cli/failure.ts"
 import { bytes, duration, plain, table, time } from "#infra/cli/output.ts"

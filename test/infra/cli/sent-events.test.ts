@@ -1,5 +1,5 @@
 /** Server-sent events out of text that comes in pieces. */
-import { Schema } from "effect"
+import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
 import { type SentEvent, sentEventsReader } from "#infra/cli/sent-events.ts"
 import { property } from "../../support/property.ts"

@@ -1,6 +1,7 @@
 /** What every endpoint keeps to: permissions declared, repeats recognised, pages, positions, documents that describe it. */
-import { Context } from "effect"
-import type { HttpApiEndpoint, HttpApiGroup } from "effect/http-api"
+import * as Context from "effect/Context"
+import type * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import type * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { permissions } from "#domain/access.ts"
 import { Api } from "#infra/http/api/api.ts"
