@@ -44,14 +44,25 @@ const sampleOf = (text: string, name: string): number => {
   return Number(line.slice(line.lastIndexOf(" ") + 1))
 }
 
-/** Starts the process, without waiting until it answers. */
+/** Starts the process as `npm start` does, without waiting until it answers. */
 export const spawnPlatform = async ({
   folder,
   nodeArguments = []
 }: StartOptions): Promise<{ readonly url: string; readonly child: Child }> => {
   const port = await freePort()
   const child = launch(
-    [...nodeArguments, join(root, "infra/main.ts"), "start", "--host", "127.0.0.1", "--port", String(port), "--data", dataFolderOf(folder)],
+    [
+      "--max-semi-space-size=16",
+      ...nodeArguments,
+      join(root, "infra/tributary.mjs"),
+      "start",
+      "--host",
+      "127.0.0.1",
+      "--port",
+      String(port),
+      "--data",
+      dataFolderOf(folder)
+    ],
     {
       TRIBUTARY_MASTER_KEY_FILE: masterKeyFileOf(folder),
       TRIBUTARY_EGRESS_ALLOW: "127.0.0.1",
