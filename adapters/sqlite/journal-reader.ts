@@ -26,7 +26,7 @@ export class FeedWake extends Context.Service<FeedWake, { readonly wake: (head: 
 /** `Feed`, and `FeedWake` to pass on what the writer's thread tells. */
 export const layer = (options: ReaderOptions) => Layer.effectContext(open(options))
 
-const open = Effect.fnUntraced(function* ({ file, cacheKilobytes = 4096 }: ReaderOptions) {
+const open = Effect.fnUntraced(function* ({ file, cacheKilobytes = 1024 }: ReaderOptions) {
   const db = yield* Effect.acquireRelease(
     attempt(() => {
       const opened = new DatabaseSync(file, { readOnly: true, timeout: 5000 })
