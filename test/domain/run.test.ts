@@ -65,6 +65,10 @@ describe("a run", () => {
     given(run, started, stepStarted(1)).when(startStep(1)).rejects("StepNotYours")
     given(run, started, stepStarted(1)).when(startStep(2)).rejects("StepNotYours")
   })
+  it("has begun no step whose name every object has", () => {
+    for (const name of ["constructor", "toString", "__proto__"])
+      assert.strictEqual(stepOf(given(run, started).state, name).status, "pending")
+  })
   it("records one outcome for an attempt", () => {
     given(run, started, stepStarted(1)).when(succeed(1)).decides(succeeded(1))
     given(run, started, stepStarted(1), succeeded(1)).when(succeed(1)).rejects("StepNotYours")

@@ -109,6 +109,22 @@ describe("the main job", () => {
     )
   )
   it(
+    "sends each of several parallel safe calls once, however the others finish",
+    world(undefined, (erp) =>
+      Effect.gen(function* () {
+        const step = (id: string) =>
+          `  - { id: ${id}, kind: action, connector: erp, action: getOrder, input: { externalId: "= $string(trigger.body.id) & '-${id}'" } }`
+        const text = ["id: orders-to-erp", "trigger: { connector: shop, event: orders/create }", "steps:", ...["a", "b", "c"].map(step)]
+        const { space, flowId } = yield* publishOrders(`${text.join("\n")}\n`)
+        const { scope, endpointId } = yield* customer(space, flowId, "acme-corp", { address: erp.address, apiKey: "k" })
+        yield* deliver(endpointId, webhook(1))
+        yield* quiet
+        assert.strictEqual((yield* onlyRun(scope, endpointId, "delivery-1")).status, "succeeded")
+        assert.strictEqual(erp.calls.length, 3)
+      })
+    )
+  )
+  it(
     "parks a run until the tenant connects, and goes on then",
     world(undefined, (erp) =>
       Effect.gen(function* () {
