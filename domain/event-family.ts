@@ -26,8 +26,11 @@ export class UnknownEvent extends Error {
   }
 }
 
-interface TaggedUnionSchema<Event> extends Schema.Codec<Event, any> {
-  readonly cases: Record<string, Schema.Codec<any, any>>
+// biome-ignore lint/suspicious/noExplicitAny: how the events of a union are written differs from one to the next.
+type AnyCodec<Event> = Schema.Codec<Event, any>
+interface TaggedUnionSchema<Event> extends AnyCodec<Event> {
+  // biome-ignore lint/suspicious/noExplicitAny: each case is an event of its own.
+  readonly cases: Record<string, AnyCodec<any>>
 }
 
 /**

@@ -6,21 +6,20 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
-import { type ContentRef, contentRef } from "#domain/content.ts"
+import type { ContentRef } from "#domain/content.ts"
 import type { Bindings } from "#domain/enablement.ts"
 import type { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
 import { type Run, type RunCommand, type RunRejection, run, type StepError, stepOf } from "#domain/run.ts"
 import { backoffMillis, readySteps, standing } from "#domain/run-plan.ts"
 import type { TenantScope } from "#domain/scope.ts"
-import type { SettingsChain } from "#domain/settings.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { Enablements } from "./enablements.ts"
 import { type CompiledFlow, Flows } from "./flows.ts"
 import { Entropy } from "./ports/entropy.ts"
-import type { NewContent } from "./ports/journal.ts"
 import { Outbound } from "./ports/outbound.ts"
 import { Payloads } from "./ports/payloads.ts"
+import { type Drive, decide, errorOf, flushWith, keep, keptMax, newDrive } from "./run-drive.ts"
 import { Settings } from "./settings.ts"
 import { type Attempt, StepCalls, type StepOutcome } from "./step-calls.ts"
 import { Suspects } from "./suspects.ts"
@@ -44,41 +43,7 @@ export interface RunStart {
   readonly onRecord: () => void
 }
 
-/** What the expressions of a run read. */
-type DriveData = {
-  readonly trigger: TriggerData
-  readonly steps: Record<string, { output: unknown }>
-  readonly run: object
-  readonly tenant: object
-}
-
-/** One run in hand. */
-interface Drive {
-  readonly scope: TenantScope
-  readonly runId: RunId
-  readonly flow: CompiledFlow
-  readonly settings: SettingsChain
-  readonly origin: Origin
-  readonly bindings: Bindings
-  readonly triggering: ConnectionId | undefined
-  readonly data: DriveData
-  /** With everything that is decided, also what is not appended yet. */
-  state: Run
-  /** Decided and waiting to ride along with the next append. */
-  commands: Array<RunCommand>
-  contents: Array<NewContent>
-  /** Length of the contents' text, so that no append grows too large for the journal. */
-  kept: number
-  presumeAbsent: boolean
-  onRecord: (() => void) | undefined
-  reserved: Effect.Effect<unknown, TransactError | RunRejection>
-}
-
 const actor = systemActor("runner")
-/** Content that waits for the next append, in characters: more is written at once. */
-const keptMax = 1_048_576
-const slotOf = (step: string, attempt: number, what: "in" | "out") => `${step}.${attempt}.${what}`
-
 export class Runner extends Context.Service<
   Runner,
   {
@@ -109,49 +74,8 @@ export class Runner extends Context.Service<
       const suspects = yield* Suspects
       const figures = { started: 0, succeeded: 0, failed: 0, parked: 0, retried: 0, quarantined: 0 }
 
-      /** Decides on the state in hand; it is written with the next `flush`. */
-      const buffer = (drive: Drive, command: RunCommand): RunRejection | undefined => {
-        const decided = run.decide(command, drive.state)
-        if (Result.isFailure(decided)) return decided.failure
-        for (const event of decided.success) drive.state = run.evolve(drive.state, event)
-        drive.commands.push(command)
-        return undefined
-      }
-
       /** Writes what was decided, in one append. */
-      const flush = Effect.fnUntraced(function* (drive: Drive) {
-        if (drive.commands.length === 0) return
-        const { commands, contents } = drive
-        drive.commands = []
-        drive.contents = []
-        drive.kept = 0
-        const done = yield* transact(run, drive.scope, drive.runId, commands, {
-          origin: drive.origin,
-          contents,
-          presumeAbsent: drive.presumeAbsent
-        })
-        drive.presumeAbsent = false
-        drive.state = done.state
-        drive.onRecord?.()
-        drive.onRecord = undefined
-      })
-
-      const decide = (drive: Drive, command: RunCommand): Effect.Effect<void, RunRejection> => {
-        const rejected = buffer(drive, command)
-        return rejected === undefined ? Effect.void : Effect.fail(rejected)
-      }
-
-      /** Keeps content with the next append; the reference is known at once. */
-      const keep = (drive: Drive, step: string, attempt: number, what: "in" | "out", content: unknown): ContentRef => {
-        const slot = slotOf(step, attempt, what)
-        const bytes = JSON.stringify(content)
-        drive.contents.push({ slot, bytes })
-        drive.kept += bytes.length
-        return contentRef(`run-${drive.runId}`, slot)
-      }
-
-      const errorOf = (drive: Drive, step: string, attempt: number, error: Omit<StepError, "detail">, detail: unknown): StepError =>
-        detail === undefined ? error : { ...error, detail: keep(drive, step, attempt, "out", { error: detail }) }
+      const flush = flushWith(transact)
 
       const transform = Effect.fnUntraced(function* (drive: Drive, index: number) {
         const definition = drive.flow.document.steps[index]!
@@ -359,37 +283,9 @@ export class Runner extends Context.Service<
           overtaken(drive)
         )
 
-      const newDrive = (
-        scope: TenantScope,
-        start: Pick<RunStart, "runId" | "flow" | "deliveryId" | "trigger" | "bindings" | "connectionId">,
-        chain: SettingsChain,
-        state: Run
-      ): Drive => ({
-        scope,
-        runId: start.runId,
-        flow: start.flow,
-        settings: chain,
-        origin: { actor, correlationId: start.deliveryId },
-        bindings: start.bindings,
-        triggering: start.connectionId,
-        data: {
-          trigger: start.trigger,
-          steps: {},
-          run: { id: start.runId, flowId: start.flow.flowId, version: start.flow.version },
-          tenant: { key: scope.key }
-        },
-        state,
-        commands: [],
-        contents: [],
-        kept: 0,
-        presumeAbsent: false,
-        onRecord: undefined,
-        reserved: Effect.void
-      })
-
       const begin = Effect.fnUntraced(function* (scope: TenantScope, start: RunStart) {
         const chain = yield* settings.chain(scope, { flowId: start.flow.flowId })
-        const drive = newDrive(scope, start, chain, run.initialState)
+        const drive = newDrive(scope, actor, start, chain, run.initialState)
         drive.presumeAbsent = true
         drive.onRecord = start.onRecord
         drive.reserved = start.reserved
@@ -479,7 +375,7 @@ export class Runner extends Context.Service<
         const chain = yield* settings.chain(scope, { flowId })
         const state = (yield* read(run, scope, runId)).state
         const bindings = (yield* enablements.enabled(scope)).flows[flowId]?.bindings ?? {}
-        const drive = newDrive(scope, { runId, flow, deliveryId, trigger, bindings, connectionId }, chain, state)
+        const drive = newDrive(scope, actor, { runId, flow, deliveryId, trigger, bindings, connectionId }, chain, state)
         for (const [step, content] of outputs) drive.data.steps[step] = { output: content.output }
         yield* Effect.catch(settleUnknown(drive), overtaken(drive))
         yield* carryOut(drive)
