@@ -5,10 +5,7 @@ import { ContentRef } from "./content.ts"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId, StepId } from "./ids.ts"
-
-/** What repeating a step's call would do (R11): nothing, nothing under one key, something a probe can find, or harm. */
-export type Effectiveness = typeof Effectiveness.Type
-export const Effectiveness = Schema.Literals(["safe", "idempotent", "verifiable", "unsafe"])
+import { EffectClass } from "./manifest.ts"
 
 /** What kind of failure it is, and so what happens next (R15). The message is ours and safe to show; content is sealed apart. */
 export type StepError = typeof StepError.Type
@@ -43,7 +40,7 @@ const stepStarted = {
   attempt: Schema.Int,
   /** Part of the idempotency key; rises only after a recorded definitive failure (R12). */
   generation: Schema.Int,
-  effect: Effectiveness,
+  effect: EffectClass,
   connectionId: Schema.optionalKey(ConnectionId),
   input: Schema.optionalKey(ContentRef),
   request: Schema.optionalKey(ContentRef),
@@ -127,7 +124,7 @@ export interface StepState {
   readonly definitive: boolean
   readonly output: ContentRef | null
   readonly retryAt: number | null
-  readonly effect: Effectiveness | null
+  readonly effect: EffectClass | null
   /** Attempts since the run was started or retried: what the retry policy counts. */
   readonly tries: number
   /** Of a started attempt: epoch milliseconds until which its outcome may still come. */

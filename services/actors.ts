@@ -28,7 +28,7 @@ export interface Actor {
 }
 
 export const limits = {
-  /** Streams kept in memory when nobody works on them: about half a kilobyte each, five for a tenant. */
+  /** Streams kept in memory when nobody works on them: some five for a tenant. */
   cachedStreams: 65_536,
   /** Commands of one tenant that may wait at the same time. */
   mailboxPerTenant: 20_000,

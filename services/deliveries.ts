@@ -50,7 +50,7 @@ const passedReasons = {
   "other-event": "waits for another event",
   condition: "its condition does not hold for this event",
   unpublished: "is not published",
-  suspended: "is held while the tenant is suspended"
+  suspended: "does not run while the tenant is suspended"
 } as const
 
 const dayMillis = 86_400_000

@@ -14,6 +14,7 @@ import type { QuotaDecision } from "#domain/quota.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
 import type { RunRejection } from "#domain/run.ts"
 import { type StreamName, streamName, type TenantScope } from "#domain/scope.ts"
+import { tenant } from "#domain/tenant.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { Enablements } from "./enablements.ts"
@@ -237,16 +238,25 @@ export class Router extends Context.Service<
         return close(scope, item, { _tag: "PostponeEvent", until: decision.until })
       }
 
+      /** A suspended tenant's events are recorded, and neither run nor counted. */
+      const passOver = (scope: TenantScope, item: RoutingItem, enabled: Enablement) => {
+        figures.unwanted++
+        const passed = Object.keys(enabled.flows).map((id) => ({ flowId: id as FlowId, reason: "suspended" as const }))
+        return close(scope, item, { _tag: "RouteEvent", runs: [], passed })
+      }
+
       const routeTogether = Effect.fnUntraced(function* (scope: TenantScope, items: ReadonlyArray<RoutingItem>, launch: Launch) {
         const still = yield* Effect.forEach(items, (item) => noteRecovery(scope, item), { concurrency: "unbounded" })
         const open = items.filter((_, index) => still[index])
         if (open.length === 0) return
+        const enabled = yield* enablements.enabled(scope)
+        if ((yield* read(tenant, scope, "self")).state?.status === "suspended")
+          return yield* Effect.forEach(open, (item) => passOver(scope, item, enabled), { concurrency: "unbounded", discard: true })
         const reserving = quotas.reserve(
           scope,
           "events",
           open.map(({ id }) => id)
         )
-        const enabled = yield* enablements.enabled(scope)
         const each = (decide: (index: number) => QuotaDecision, reserved: Effect.Effect<unknown, RouteError>) =>
           Effect.forEach(open, (item, index) => decided(scope, item, decide(index), enabled, launch, reserved), {
             concurrency: "unbounded",

@@ -8,7 +8,8 @@ import type { ContentRef } from "#domain/content.ts"
 import type { Bindings } from "#domain/enablement.ts"
 import type { ActionStep } from "#domain/flow-document.ts"
 import type { ConnectionId, ConnectorId, RunId, StepId } from "#domain/ids.ts"
-import { type Effectiveness, type Run, type StepError, stepOf } from "#domain/run.ts"
+import type { EffectClass } from "#domain/manifest.ts"
+import { type Run, type StepError, stepOf } from "#domain/run.ts"
 import type { TenantScope } from "#domain/scope.ts"
 import { resolve, type SettingsChain } from "#domain/settings.ts"
 import { buildRequest, type CompiledActions } from "./actions.ts"
@@ -39,7 +40,7 @@ export interface Attempt {
   readonly index: number
   readonly attempt: number
   readonly generation: number
-  readonly effect: Effectiveness
+  readonly effect: EffectClass
   /** May be sent again when nobody knows whether it had its effect. */
   readonly repeatable: boolean
   readonly connector: CompiledActions
@@ -162,7 +163,7 @@ export class StepCalls extends Context.Service<
         const { actions } = connector.success
         const action = actions.actions.get(definition.action)
         const state = stepOf(context.state, step)
-        const effect: Effectiveness = action?.effect ?? "unsafe"
+        const effect: EffectClass = action?.effect ?? "unsafe"
         const key = idempotencyKeyOf(context.runId, step, state.generation)
         const built = buildRequest(actions, definition.action, input.success, connection.credentials, key)
         if (Result.isFailure(built))

@@ -2,9 +2,10 @@ import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
 import { RunId } from "#domain/ids.ts"
 import { Deliveries } from "#services/deliveries.ts"
-import { runIdOf } from "#services/identities.ts"
+import { deliveryIdOf, runIdOf } from "#services/identities.ts"
 import { Ingest, type WebhookAnswer, type WebhookCall } from "#services/ingest.ts"
 import { Runs } from "#services/runs.ts"
+import { Tenants } from "#services/tenants.ts"
 import { type Engine, quiet, withFolder } from "../support/engine.ts"
 import { type Erp, type Script, startErp } from "../support/erp.ts"
 import { connectErp, customer, origin, publishOrders, webhook } from "../support/orders.ts"
@@ -125,6 +126,26 @@ describe("the main job", () => {
     )
   )
   it(
+    "records a suspended tenant's events without running them, and runs the next one once it is active again",
+    world(undefined, (erp) =>
+      Effect.gen(function* () {
+        const { space, flowId } = yield* publishOrders()
+        const { scope, endpointId } = yield* customer(space, flowId, "acme-corp", { address: erp.address, apiKey: "k" })
+        const tenants = yield* Tenants
+        yield* tenants.suspend(scope, origin)
+        yield* deliver(endpointId, webhook(1))
+        yield* quiet
+        assert.strictEqual(erp.calls.length, 0)
+        const explained = yield* (yield* Deliveries).explain(scope, deliveryIdOf(endpointId, "vendor-id\ndelivery-1"))
+        assert.include(explained.facts.map(({ fact }) => fact).join(), "does not run while the tenant is suspended")
+        yield* tenants.activate(scope, origin)
+        yield* deliver(endpointId, webhook(2))
+        yield* quiet
+        assert.strictEqual(erp.calls.length, 1)
+      })
+    )
+  )
+  it(
     "parks a run until the tenant connects, and goes on then",
     world(undefined, (erp) =>
       Effect.gen(function* () {
@@ -184,7 +205,6 @@ describe("the main job", () => {
 })
 
 const onlyRun = Effect.fnUntraced(function* (scope: Parameters<Runs["Service"]["get"]>[0], endpointId: string, vendorId: string) {
-  const { deliveryIdOf } = yield* Effect.promise(() => import("#services/identities.ts"))
   const deliveries = yield* Deliveries
   const deliveryId = deliveryIdOf(endpointId, `vendor-id\n${vendorId}`)
   const { runs } = yield* deliveries.explain(scope, deliveryId)
