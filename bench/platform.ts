@@ -64,6 +64,7 @@ export const spawnPlatform = async ({
       dataFolderOf(folder)
     ],
     {
+      MALLOC_ARENA_MAX: "2",
       TRIBUTARY_MASTER_KEY_FILE: masterKeyFileOf(folder),
       TRIBUTARY_EGRESS_ALLOW: "127.0.0.1",
       TRIBUTARY_LOG_LEVEL: "Warn"

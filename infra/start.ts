@@ -26,14 +26,13 @@ import { hooksListener } from "./http/hooks.ts"
 import { serve } from "./http/serve.ts"
 import * as logging from "./logging.ts"
 import { Metrics } from "./metrics.ts"
-import { settleMillis, tidy } from "./tidy.ts"
+import { tidyWhenQuiet } from "./tidy.ts"
 
 /** What the whole stop may take, whatever hangs (the supervisor's patience is 30 s as a rule). */
 const stopSecondsMax = 25
 /** Of the grace time, this much is for finishing requests; the rest for the runs in hand. */
 const requestShare = 0.5
 const retentionSweep = "1 hour"
-/** After this time what loading needed is not needed any more. */
 
 /** The first key is written nowhere: these lines are the only place that ever shows it. */
 const banner = (settings: ProcessSettings, url: string, keyWhere: string, firstKey: Option.Option<string>) =>
@@ -85,7 +84,7 @@ const program = Effect.fnUntraced(function* (settings: ProcessSettings) {
   yield* Console.log(banner(settings, server.url, Context.get(context, MasterKey).where, firstKey))
   yield* server.built
   yield* Effect.forkScoped(Effect.schedule(Effect.ignore(Context.get(context, Retention).sweep(space)), Schedule.spaced(retentionSweep)))
-  yield* Effect.forkScoped(Effect.delay(Effect.sync(tidy), settleMillis))
+  yield* Effect.forkScoped(tidyWhenQuiet)
   // The youngest of the scope, so that it is the first to hear of the end.
   yield* boundedStop
   const reason = yield* died

@@ -13,7 +13,7 @@ import { ReadModelsUnavailable } from "#services/ports/unavailable.ts"
 import type { ViewFailure, ViewServer } from "#services/ports/view-server.ts"
 import { makeEngine } from "#services/projection-engine.ts"
 import * as logging from "./logging.ts"
-import { settleMillis, tidy } from "./tidy.ts"
+import { tidyWhenQuiet } from "./tidy.ts"
 
 const options = workerData as ViewsThreadOptions
 const port = parentPort!
@@ -51,7 +51,7 @@ const serve = Effect.gen(function* () {
       else resume(Effect.void)
     })
     post({ is: "ready" })
-    fork(Effect.delay(Effect.sync(tidy), settleMillis))
+    fork(tidyWhenQuiet)
   })
 })
 
