@@ -9,13 +9,19 @@ export interface RawServer {
   readonly child: Child
 }
 
-/** `node:http` that answers 202, and no more. */
-export const startRawServer = async (): Promise<RawServer> => {
+const startReference = async (mode: string, environment: Readonly<Record<string, string>>): Promise<RawServer> => {
   const port = await freePort()
-  const child = launch([reference("raw-server.mjs")], { MODE: "http", PORT: String(port) })
-  await child.says(/raw http on/u)
+  const child = launch([reference("raw-server.mjs")], { MODE: mode, PORT: String(port), ...environment })
+  await child.says(new RegExp(`raw ${mode} on`, "u"))
   return { url: `http://127.0.0.1:${port}/`, child }
 }
+
+/** `node:http` that answers 202, and no more. */
+export const startRawServer = () => startReference("http", {})
+
+/** The bare prototype of the main job: verify, one durable insert, map, call, a second insert that nobody waits for. */
+export const startPrototype = (dataFolder: string, sinkUrl: string) =>
+  startReference("flow-durable", { DATA_DIR: dataFolder, SINK_URL: `${sinkUrl}/` })
 
 export interface Latency {
   readonly n: number
