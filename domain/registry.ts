@@ -9,6 +9,7 @@ import { flow } from "./flow.ts"
 import { integration } from "./integration.ts"
 import { name } from "./name.ts"
 import { quota } from "./quota.ts"
+import { relay } from "./relay.ts"
 import { retention } from "./retention.ts"
 import { run } from "./run.ts"
 import { settings } from "./settings.ts"
@@ -40,6 +41,7 @@ const aggregates = [
   integration,
   name,
   quota,
+  relay,
   retention,
   run,
   settings,

@@ -61,6 +61,9 @@ export const bucketOf = (key: ScopeKey): string => {
 
 export const streamName = (scope: Scope, local: LocalName): StreamName => `${bucketOf(scope.key)}/${scope.key}/${local}` as StreamName
 
+/** `t…` of `3f/t…/run-abc`. */
+export const scopeKeyOf = (stream: StreamName): ScopeKey => stream.slice(3, stream.indexOf("/", 3)) as ScopeKey
+
 /** `run-abc` of `3f/t…/run-abc`. */
 export const localNameOf = (stream: StreamName): LocalName => stream.slice(stream.lastIndexOf("/") + 1) as LocalName
 

@@ -6,8 +6,33 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+
+/** `api` answers and takes in, `worker` routes and runs, `all` does both. */
+export type Role = "all" | "api" | "worker"
+
+/** A server by its URL, and the file with its credentials where the URL holds none. */
+export interface ServerAddress {
+  readonly url: Redacted.Redacted<string>
+  readonly credentialsFile: Option.Option<string>
+}
+
+/** The servers of the distributed form. */
+export interface Servers {
+  /** EventStoreDB or KurrentDB. */
+  readonly journal: ServerAddress
+  /** NATS with JetStream. */
+  readonly bus: ServerAddress
+  /** MongoDB: views, which can be deleted. */
+  readonly readModels: ServerAddress
+  /** MongoDB: secrets, keys and large contents. */
+  readonly vault: ServerAddress
+  /** PEM file of the authorities that signed MongoDB's certificates. */
+  readonly mongodbCaFile: Option.Option<string>
+  /** Whether the vault may live on a single server: then its disk is the only copy. */
+  readonly vaultReplicaSet: "required" | "optional"
+}
 
 export interface ProcessSettings {
   /** Address to listen on. Loopback unless somebody says otherwise. */
@@ -20,6 +45,11 @@ export interface ProcessSettings {
   readonly masterKey: Option.Option<Redacted.Redacted<string>>
   /** The file that holds the master key, made at first start when no key is given; a file of its own per data folder unless set. */
   readonly masterKeyFile: Option.Option<string>
+  /** Null: the embedded form, in the data folder. */
+  readonly servers: Servers | null
+  readonly role: Role
+  /** Where integration and run events are published, when they are. */
+  readonly relay: Option.Option<ServerAddress>
   /** How the outside reaches us, without a trailing slash; the listening address when it is not set. */
   readonly publicUrl: Option.Option<string>
   /** Number of reverse proxies in front whose `x-forwarded-for` entries are believed; 0 believes none. */
@@ -37,16 +67,20 @@ export class Process extends Context.Service<Process, ProcessSettings>()("tribut
 /** How vendors and browsers reach us, without a trailing slash. */
 export class PublicUrl extends Context.Service<PublicUrl, string>()("tributary/infra/PublicUrl") {}
 
-/** An engine of the distributed form was named, but this release runs the embedded form alone. */
-export class EngineNotSupported extends Schema.TaggedError<EngineNotSupported>()("EngineNotSupported", {
-  variable: Schema.String
-}) {
+/** Settings that do not belong together. Nothing was started. */
+export class SettingsRefused extends Schema.TaggedError<SettingsRefused>()("SettingsRefused", { reason: Schema.String }) {
   override get message() {
-    return `${this.variable} names an engine that this release cannot use. Nothing was started. Unset it to run embedded.`
+    return `${this.reason} Nothing was started.`
   }
 }
 
-const distributed = ["TRIBUTARY_JOURNAL", "TRIBUTARY_BUS", "TRIBUTARY_READ_MODELS", "TRIBUTARY_VAULT"]
+const address = (name: string) =>
+  Config.all({ url: Config.Redacted(name), credentialsFile: Config.String(`${name}_CREDENTIALS_FILE`).pipe(Config.option) }).pipe(
+    Config.option,
+    Config.map(Option.filter(({ url }) => Redacted.value(url) !== ""))
+  )
+
+const serverNames = { journal: "TRIBUTARY_JOURNAL", bus: "TRIBUTARY_BUS", readModels: "TRIBUTARY_READ_MODELS", vault: "TRIBUTARY_VAULT" }
 
 const environment = Config.all({
   host: Config.String("HOST").pipe(Config.withDefault("127.0.0.1")),
@@ -54,6 +88,14 @@ const environment = Config.all({
   dataFolder: Config.String("DATA").pipe(Config.withDefault("tributary-data")),
   masterKey: Config.Redacted("MASTER_KEY").pipe(Config.option),
   masterKeyFile: Config.String("MASTER_KEY_FILE").pipe(Config.option),
+  journal: address("JOURNAL"),
+  bus: address("BUS"),
+  readModels: address("READ_MODELS"),
+  vault: address("VAULT"),
+  relay: address("NATS"),
+  mongodbCaFile: Config.String("MONGODB_CA_FILE").pipe(Config.option),
+  vaultReplicaSet: Config.Literals(["required", "optional"], "VAULT_REPLICA_SET").pipe(Config.withDefault("required" as const)),
+  role: Config.Literals(["all", "api", "worker"], "ROLE").pipe(Config.withDefault("all" as const)),
   publicUrl: Config.String("PUBLIC_URL").pipe(Config.option),
   trustedProxies: Config.Int("TRUSTED_PROXIES").pipe(Config.withDefault(0)),
   egressAllow: Config.String("EGRESS_ALLOW").pipe(Config.withDefault("")),
@@ -64,18 +106,64 @@ const environment = Config.all({
 /** What can be said on the command line. */
 export type StartFlags = Partial<Pick<ProcessSettings, "host" | "port" | "dataFolder">>
 
+type Environment = Config.Success<typeof environment>
+
+/** All four servers, or none: any other mixture would keep a part of the truth on one machine. */
+const serversOf = (found: Environment): Servers | null | SettingsRefused => {
+  const { journal, bus, readModels, vault, mongodbCaFile, vaultReplicaSet } = found
+  const names = Object.keys(serverNames) as ReadonlyArray<keyof typeof serverNames>
+  const missing = names.filter((name) => Option.isNone(found[name])).map((name) => serverNames[name])
+  if (missing.length === names.length) return null
+  if (Option.isNone(journal) || Option.isNone(bus) || Option.isNone(readModels) || Option.isNone(vault)) {
+    const set = names.filter((name) => Option.isSome(found[name])).map((name) => serverNames[name])
+    return new SettingsRefused({
+      reason: `${set.join(", ")} ${set.length === 1 ? "is" : "are"} set, and ${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} not. Set all four to run distributed, or none to run embedded; TRIBUTARY_NATS may be set with either.`
+    })
+  }
+  return { journal: journal.value, bus: bus.value, readModels: readModels.value, vault: vault.value, mongodbCaFile, vaultReplicaSet }
+}
+
+const togetherWith = (servers: Servers | null, found: Environment): SettingsRefused | null => {
+  if (servers === null && found.role !== "all")
+    return new SettingsRefused({
+      reason: `TRIBUTARY_ROLE=${found.role} needs the distributed form, which shares its stores: set ${Object.values(serverNames).join(", ")}, or unset the role.`
+    })
+  if (servers !== null && Option.isNone(found.masterKey) && Option.isNone(found.masterKeyFile))
+    return new SettingsRefused({
+      reason:
+        "The distributed form makes no master key of its own, since all processes must have the same: give it with TRIBUTARY_MASTER_KEY (32 bytes in base64 or hex) or TRIBUTARY_MASTER_KEY_FILE."
+    })
+  return null
+}
+
 /** Reads the environment; `flags` that were given win. Fails on values that cannot be meant. */
 export const readSettings = (flags: StartFlags = {}) =>
   Effect.gen(function* () {
-    const variable = distributed.find((name) => (process.env[name] ?? "") !== "")
-    if (variable !== undefined) return yield* new EngineNotSupported({ variable })
     const found = yield* environment.parse(ConfigProvider.fromEnv())
-    const settings: ProcessSettings = { ...found, ...flags }
+    const servers = serversOf(found)
+    if (servers instanceof SettingsRefused) return yield* servers
+    const refused = togetherWith(servers, found)
+    if (refused !== null) return yield* refused
+    const { host, port, dataFolder, masterKey, masterKeyFile, publicUrl, trustedProxies, egressAllow, logLevel, stopSeconds, role, relay } =
+      {
+        ...found,
+        ...flags
+      }
     return {
-      ...settings,
-      dataFolder: resolve(settings.dataFolder),
-      publicUrl: Option.map(settings.publicUrl, (url) => url.replace(/\/+$/u, ""))
-    }
+      host,
+      port,
+      dataFolder: resolve(dataFolder),
+      masterKey,
+      masterKeyFile,
+      servers,
+      role,
+      relay,
+      publicUrl: Option.map(publicUrl, (url) => url.replace(/\/+$/u, "")),
+      trustedProxies,
+      egressAllow,
+      logLevel,
+      stopSeconds
+    } satisfies ProcessSettings
   })
 
 export const layer = (settings: ProcessSettings) => Layer.succeed(Process, settings)

@@ -10,11 +10,8 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import type * as Runtime from "effect/Runtime"
 import * as Schedule from "effect/Schedule"
-import { DataFolder } from "#adapters/sqlite/data-folder.ts"
-import { JournalThread } from "#adapters/sqlite/journal-thread-client.ts"
 import { ApiKeys } from "#services/api-keys.ts"
 import type { Ingest } from "#services/ingest.ts"
-import { MasterKey } from "#services/ports/master-key.ts"
 import { Retention } from "#services/retention.ts"
 import { Spaces } from "#services/spaces.ts"
 import { Worker } from "#services/worker.ts"
@@ -24,6 +21,7 @@ import * as embedded from "./embedded.ts"
 import { figures } from "./figures.ts"
 import { hooksListener } from "./http/hooks.ts"
 import { serve } from "./http/serve.ts"
+import { Installation } from "./installation.ts"
 import * as logging from "./logging.ts"
 import { Metrics } from "./metrics.ts"
 import { tidyWhenQuiet } from "./tidy.ts"
@@ -35,13 +33,14 @@ const requestShare = 0.5
 const retentionSweep = "1 hour"
 
 /** The first key is written nowhere: these lines are the only place that ever shows it. */
-const banner = (settings: ProcessSettings, url: string, keyWhere: string, firstKey: Option.Option<string>) =>
-  [
+const banner = (about: Installation["Service"]["about"], url: string, firstKey: Option.Option<string>) => {
+  const width = Math.max(...about.map(([label]) => label.length)) + 1
+  return [
     `Tributary runs at ${url} (reference: ${url}/docs)`,
-    `Data folder: ${settings.dataFolder}`,
-    `Master key:  ${keyWhere} (back it up apart from the data folder: one is of no use without the other)`,
+    ...about.map(([label, what]) => `${`${label}:`.padEnd(width)} ${what}`),
     ...(Option.isSome(firstKey) ? [`First admin key, shown this once: ${firstKey.value}`] : [])
   ].join("\n")
+}
 
 /** A stop that hangs ends all the same: everything acknowledged is in the journal. */
 const boundedStop = Effect.addFinalizer(() =>
@@ -55,9 +54,22 @@ const boundedStop = Effect.addFinalizer(() =>
   })
 )
 
+/** The drivers of the distributed form are loaded where it is asked for alone. */
+const platform = (settings: ProcessSettings) => {
+  const { servers } = settings
+  return servers === null
+    ? embedded.layer(settings)
+    : Layer.unwrap(
+        Effect.map(
+          Effect.promise(() => import("./distributed.ts")),
+          ({ layer }) => layer(settings, servers)
+        )
+      )
+}
+
 const program = Effect.fnUntraced(function* (settings: ProcessSettings) {
   const context = yield* Effect.context<Layer.Success<ReturnType<typeof embedded.layer>> | Metrics>()
-  const { died } = Context.get(context, JournalThread)
+  const { about, announce, lost } = Context.get(context, Installation)
   const space = yield* Context.get(context, Spaces).ensureDefault
   const issued = yield* Context.get(context, ApiKeys).ensureFirstAdmin(space)
   const worker = Context.get(context, Worker)
@@ -79,22 +91,21 @@ const program = Effect.fnUntraced(function* (settings: ProcessSettings) {
         layer.pipe(Layer.provide(Layer.succeed(PublicUrl, publicUrlOf(url))), Layer.provide(Layer.succeedContext(context)))
       )
   })
-  yield* Context.get(context, DataFolder).announce(server.url)
+  yield* announce(server.url)
   const firstKey = Option.map(Option.fromNullOr(issued), ({ text }) => Redacted.value(text))
-  yield* Console.log(banner(settings, server.url, Context.get(context, MasterKey).where, firstKey))
+  yield* Console.log(banner(about, server.url, firstKey))
   yield* server.built
   yield* Effect.forkScoped(Effect.schedule(Effect.ignore(Context.get(context, Retention).sweep(space)), Schedule.spaced(retentionSweep)))
   yield* Effect.forkScoped(tidyWhenQuiet)
   // The youngest of the scope, so that it is the first to hear of the end.
   yield* boundedStop
-  const reason = yield* died
-  return yield* Effect.die(new Error(`The journal stopped: ${reason}. Everything acknowledged is kept. Start again.`))
+  return yield* Effect.die(new Error(yield* lost))
 })
 
 /** Ends when it is interrupted, by SIGTERM or SIGINT, or when it cannot go on. */
 export const runUntilStopped = (settings: ProcessSettings) =>
   Effect.scoped(program(settings)).pipe(
-    Effect.provide(Layer.mergeAll(embedded.layer(settings), Metrics.layer)),
+    Effect.provide(Layer.mergeAll(platform(settings), Metrics.layer)),
     Effect.provide(logging.layer(settings.logLevel))
   )
 

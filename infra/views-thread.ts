@@ -44,6 +44,7 @@ const serve = Effect.gen(function* () {
   const { views, wake } = yield* makeEngine(projections, allEvents)
   const context = yield* Effect.context<never>()
   const fork = Effect.runForkWith(context)
+  yield* Effect.forkChild(tidyWhenQuiet)
   yield* Effect.callback<void>((resume) => {
     port.on("message", (message: ToViews) => {
       if (message.is === "ask") fork(answer(views, message))
@@ -51,7 +52,6 @@ const serve = Effect.gen(function* () {
       else resume(Effect.void)
     })
     post({ is: "ready" })
-    fork(tidyWhenQuiet)
   })
 })
 

@@ -22,6 +22,8 @@ export interface Actor {
   loaded: boolean
   busy: boolean
   readonly waiting: Array<() => void>
+  /** Of the stream's newest event that the feed has told of; -1: of none. */
+  newest: number
   /** Command ids of the newest events, oldest first, with their hash. */
   commands: Map<string, string> | undefined
   eventsSinceSnapshot: number
@@ -73,6 +75,7 @@ export class Actors {
       loaded: false,
       busy: false,
       waiting: [],
+      newest: -1,
       commands: undefined,
       eventsSinceSnapshot: 0
     }
@@ -110,6 +113,7 @@ export class Actors {
 
   /** Gives the turn to the next. */
   leave(stream: StreamName, actor: Actor): void {
+    if (actor.revision < actor.newest) actor.loaded = false
     const next = actor.waiting.shift()
     if (next === undefined) this.#rest(stream, actor)
     else this.#handOver(next)
@@ -131,6 +135,16 @@ export class Actors {
     }
     this.#touch(stream, actor)
     if (this.#actors.size > limits.cachedStreams) this.#evict()
+  }
+
+  /** The feed tells of an event: a state without it is dropped, at once or when its turn is over. False: the state has it. */
+  overtake(stream: StreamName, revision: number): boolean {
+    const actor = this.#actors.get(stream)
+    if (actor === undefined) return true
+    if (actor.loaded && actor.revision >= revision) return false
+    if (actor.busy) actor.newest = Math.max(actor.newest, revision)
+    else this.#actors.delete(stream)
+    return true
   }
 
   /** Drops a stream that nobody will need soon. */

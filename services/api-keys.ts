@@ -10,7 +10,7 @@ import type { Principal, Role } from "#domain/access.ts"
 import { type ApiKeyCommand, type ApiKeyRejected, type ApiKeyState, acceptedDigests, apiKey } from "#domain/api-key.ts"
 import type { ApiKeyId, SpaceKey, TenantKey } from "#domain/ids.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
-import { type SpaceScope, spaceScope } from "#domain/scope.ts"
+import { kindAndIdOf, type SpaceScope, scopeKeyOf, spaceScope } from "#domain/scope.ts"
 import { type SpaceNotFound, type SpaceState, space } from "#domain/space.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { digest26 } from "./identities.ts"
@@ -106,11 +106,20 @@ export class ApiKeys extends Context.Service<
   static readonly layer = Layer.effect(
     ApiKeys,
     Effect.gen(function* () {
-      const { forget, read, transact } = yield* Transact
+      const { forget, onOvertaken, read, transact } = yield* Transact
       const entropy = yield* Entropy
       /** Counts changes, so that a state read before one is not kept after it. */
       let changes = 0
       const known = new BoundedCache<string, { readonly state: ApiKeyState; readonly until: number }>(cachedKeysMax)
+
+      const drop = (name: string) => {
+        changes++
+        known.delete(name)
+      }
+      onOvertaken((stream) => {
+        const { kind, id } = kindAndIdOf(stream)
+        if (kind === apiKey.kind) drop(`${scopeKeyOf(stream)}_${id}`)
+      })
 
       const issue = (scope: SpaceScope, keyId: ApiKeyId) => {
         const secret = entropy.base32(32)
@@ -119,10 +128,7 @@ export class ApiKeys extends Context.Service<
       const change = (scope: SpaceScope, keyId: ApiKeyId, command: ApiKeyCommand, origin: Origin) =>
         Effect.ensuring(
           transact(apiKey, scope, keyId, command, { origin }),
-          Effect.sync(() => {
-            changes++
-            known.delete(`${scope.key}_${keyId}`)
-          })
+          Effect.sync(() => drop(`${scope.key}_${keyId}`))
         )
       /** Where a secret is made, a repeat must not show another one. */
       const changeOnce = Effect.fnUntraced(function* (scope: SpaceScope, keyId: ApiKeyId, command: ApiKeyCommand, origin: Origin) {

@@ -23,7 +23,7 @@ import type { Finding } from "#domain/finding.ts"
 import { type ConnectionId, type ConnectorId, EndpointId, type Position } from "#domain/ids.ts"
 import { connectorOf } from "#domain/integration.ts"
 import type { Origin } from "#domain/recorded.ts"
-import type { SpaceScope, TenantScope } from "#domain/scope.ts"
+import { kindAndIdOf, type SpaceScope, scopeKeyOf, type TenantScope } from "#domain/scope.ts"
 import type { SecretVersion } from "#domain/secret-version.ts"
 import type { SignatureManifest } from "#domain/webhook-manifest.ts"
 import { BoundedCache } from "./bounded-cache.ts"
@@ -132,7 +132,7 @@ const secretText = (random: string, rule: SignatureManifest["secret"]): string =
   (rule?.prefix ?? "") + (rule === undefined || rule.encoding === "text" ? random : Buffer.from(random).toString(rule.encoding))
 
 const make = Effect.gen(function* () {
-  const { forget, read, transact } = yield* Transact
+  const { forget, onOvertaken, read, transact } = yield* Transact
   const connectors = yield* Connectors
   const entropy = yield* Entropy
   const spaces = yield* Spaces
@@ -140,6 +140,14 @@ const make = Effect.gen(function* () {
   const { space } = yield* spaces.ensureDefault
   const opened = new ExpiringCache<string, ActiveEndpoint>(openedMax, openedSecretMillis)
   const unknown = new BoundedCache<string, true>(unknownMax)
+  const drop = (endpointId: string) => {
+    opened.delete(endpointId)
+    unknown.delete(endpointId)
+  }
+  onOvertaken((stream) => {
+    const { kind, id } = kindAndIdOf(stream)
+    if (kind === endpoint.kind) drop(`${scopeKeyOf(stream)}${id}`)
+  })
   yield* Effect.forkScoped(
     Effect.repeat(
       Effect.map(Clock.currentTimeMillis, (now) => opened.sweep(now)),
@@ -163,12 +171,7 @@ const make = Effect.gen(function* () {
   ): Effect.Effect<ChangedEndpoint, Rejection | TransactError> =>
     transact(endpoint, scope, endpointStreamId(endpointId), command, { origin, ...expecting }).pipe(
       Effect.map(({ revision, position }) => ({ endpointId, revision, position })),
-      Effect.tap(() =>
-        Effect.sync(() => {
-          opened.delete(endpointId)
-          unknown.delete(endpointId)
-        })
-      )
+      Effect.tap(() => Effect.sync(() => drop(endpointId)))
     ) as Effect.Effect<ChangedEndpoint, Rejection | TransactError>
 
   /** What a request did before, so that its repeat stores nothing again; its key under another request is refused here. */

@@ -17,7 +17,18 @@ import { ViewServer } from "./ports/view-server.ts"
 import { DecodedBatch } from "./projection-fold.ts"
 import { choose, definitionOf, nextGeneration, parseModel } from "./projection-models.ts"
 import { makeQueries } from "./projection-queries.ts"
-import { type Entry, foremostOf, type Model, makeRunner, openModel, reaches, rearmostOf, standbyMillis } from "./projection-runner.ts"
+import {
+  type Entry,
+  foremostOf,
+  type Model,
+  makeRunner,
+  openModel,
+  reaches,
+  rearmostOf,
+  standbyMillis,
+  toldMillis
+} from "./projection-runner.ts"
+import { generationGraceMillis, makeWatch, versionGraceMillis } from "./projection-watch.ts"
 
 export interface EngineOptions {
   /** Events of one page of the log. */
@@ -30,8 +41,20 @@ export interface EngineOptions {
   readonly paceMillis?: number
   /** The same while many events come: most views then reach their last state in memory, and are written once. */
   readonly busyPaceMillis?: number
+  /** Other processes use the same store: one of them runs a projection at a time, the others show what it stores (R20). */
+  readonly shared?: boolean
+  /** False: folds nothing, and answers from what others store. */
+  readonly follows?: boolean
 }
-const defaults = { batchEvents: 500, chunkViewsMin: 250, cachedViews: 500, paceMillis: 25, busyPaceMillis: 500 }
+const defaults = {
+  batchEvents: 500,
+  chunkViewsMin: 250,
+  cachedViews: 500,
+  paceMillis: 25,
+  busyPaceMillis: 500,
+  shared: false,
+  follows: true
+}
 
 /** From so many events a second on, the longer pause is kept. */
 const busyEventsPerSecond = 1500
@@ -58,7 +81,7 @@ export const makeEngine = Effect.fnUntraced(function* (
   families: FamiliesByType,
   options: EngineOptions = {}
 ): Effect.fn.Return<Engine, ReadModelsUnavailable, Feed | ReadModels | EffectScope.Scope> {
-  const { batchEvents, chunkViewsMin, cachedViews, paceMillis, busyPaceMillis } = { ...defaults, ...options }
+  const { batchEvents, chunkViewsMin, cachedViews, paceMillis, busyPaceMillis, shared, follows } = { ...defaults, ...options }
   const feed = yield* Feed
   const store = yield* ReadModels
   const clock = yield* Clock.Clock
@@ -78,6 +101,14 @@ export const makeEngine = Effect.fnUntraced(function* (
   const queries = makeQueries(entries, store, feed, () => {
     news.openUnsafe()
     urgent.openUnsafe()
+    watch.urge()
+  })
+  const watch = makeWatch(entries, store, {
+    waitedFor: queries.waitedFor,
+    moved: queries.settle,
+    begun: () => news.openUnsafe(),
+    follows,
+    cachedViews
   })
 
   let lastLiveAt = Number.NEGATIVE_INFINITY
@@ -96,7 +127,7 @@ export const makeEngine = Effect.fnUntraced(function* (
       pieceAt = nowMillis()
     })
   })
-  const runner = makeRunner(store, breathe)
+  const runner = makeRunner(store, breathe, shared)
 
   const models = () => [...entries.values()].flatMap(({ serving, building }) => [serving, building].filter((model) => model !== null))
   const live = () => models().filter(({ status }) => status === "live")
@@ -108,7 +139,11 @@ export const makeEngine = Effect.fnUntraced(function* (
     return all.filter(({ folded }) => folded === foremost)
   }
 
-  const drop = (name: string) => store.drop(name).pipe(Effect.ignore({ log: "Warn" }), Effect.forkIn(scope))
+  /** Where others may show it still, it stays for a while. */
+  const drop = (projection: AnyProjection, name: string) => {
+    const grace = parseModel(name)?.version === projection.version ? generationGraceMillis : versionGraceMillis
+    return store.drop(name).pipe(Effect.delay(shared ? grace : 0), Effect.ignore({ log: "Warn" }), Effect.forkIn(scope))
+  }
 
   const startBuilding = (projection: AnyProjection, name: string, checkpoint: Position | null) =>
     Effect.as(store.define(definitionOf(projection, name)), openModel(projection, name, "building", checkpoint, cachedViews))
@@ -124,7 +159,7 @@ export const makeEngine = Effect.fnUntraced(function* (
         serving: serving === null ? null : openModel(projection, serving, status, checkpointOf(serving), cachedViews),
         building: building === null ? null : yield* startBuilding(projection, building, checkpointOf(building))
       })
-      yield* Effect.forEach(leftOver, drop)
+      yield* Effect.forEach(leftOver, (name) => drop(projection, name))
     }
     const foremost = foremostOf(live())
     for (const model of live()) if (model.folded !== foremost) model.status = "catching-up"
@@ -140,7 +175,7 @@ export const makeEngine = Effect.fnUntraced(function* (
     model.eventsPerSecond = null
     entry.serving = model
     entry.building = null
-    if (old !== null) yield* drop(old.name)
+    if (old !== null) yield* drop(old.projection, old.name)
   })
 
   /** Folds the next page into the serving models, in memory; how many events it had, and whether there are more. */
@@ -217,8 +252,9 @@ export const makeEngine = Effect.fnUntraced(function* (
   })
 
   const idle = Effect.suspend(() => {
-    const standby = standingBy().length > 0
-    return (standby ? news.await.pipe(Effect.timeoutOption(standbyMillis)) : news.await).pipe(Effect.andThen(pause))
+    const untold = shared && live().some(({ unsaved }) => unsaved > 0)
+    const wait = untold ? toldMillis : standingBy().length > 0 ? standbyMillis : null
+    return (wait === null ? news.await : news.await.pipe(Effect.timeoutOption(wait))).pipe(Effect.andThen(pause))
   })
 
   const round = Effect.gen(function* () {
@@ -258,17 +294,26 @@ export const makeEngine = Effect.fnUntraced(function* (
   const rebuild = Effect.fnUntraced(function* (name: string) {
     const entry = yield* queries.entryOf(name)
     const given = entry.building
-    if (given === null || given.status === "quarantined") {
-      entry.building = yield* startBuilding(entry.projection, nextGeneration(entry.projection, yield* store.models), null)
-      if (given !== null) yield* drop(given.name)
+    const stored = yield* store.models
+    if (!follows) {
+      // It is made known in the store; a process that follows the log takes it up.
+      const { building } = choose(entry.projection, stored)
+      const begun = building !== null && stored.some(({ model }) => model === building)
+      if (!begun) yield* store.define(definitionOf(entry.projection, nextGeneration(entry.projection, stored)))
+    } else if (given === null || given.status === "quarantined") {
+      entry.building = yield* startBuilding(entry.projection, nextGeneration(entry.projection, stored), null)
+      if (given !== null) yield* drop(given.projection, given.name)
       news.openUnsafe()
     }
     return (yield* queries.statuses).find((status) => status.name === name)!
   })
 
-  yield* start
-  yield* Effect.addFinalizer(() => save)
-  yield* Effect.forkScoped(rounds)
+  if (follows) {
+    yield* start
+    yield* Effect.addFinalizer(() => save)
+    yield* Effect.forkScoped(rounds)
+  } else for (const projection of projections) entries.set(projection.name, { projection, serving: null, building: null })
+  if (shared) yield* Effect.forkScoped(watch.watch, { startImmediately: true })
 
   return {
     views: ViewServer.of({
@@ -291,6 +336,7 @@ export const layer = (projections: ReadonlyArray<AnyProjection>, families: Famil
       const feed = yield* Feed
       const head = yield* feed.head
       const { views, wake } = yield* makeEngine(projections, families, options)
+      if (options?.follows === false) return views
       const awake = feed.follow({ after: head, limit: defaults.batchEvents }).pipe(Stream.runForEach(() => Effect.sync(wake)))
       yield* awake.pipe(Effect.retry(Schedule.spaced(failureMillis.last)), Effect.forkScoped)
       return views

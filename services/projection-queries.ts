@@ -3,7 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { Position } from "#domain/ids.ts"
 import type { Feed } from "./ports/feed.ts"
-import type { QueryRefused, ReadModels } from "./ports/read-models.ts"
+import type { QueryRefused, ReadModels, StoredModel } from "./ports/read-models.ts"
 import { type ModelProgress, type ProjectionStatus, ProjectionUnknown, ViewsBehind, ViewsBuilding } from "./ports/view-server.ts"
 import { type Entry, type Model, reaches } from "./projection-runner.ts"
 
@@ -66,20 +66,26 @@ export const makeQueries = (entries: ReadonlyMap<string, Entry>, store: ReadMode
     })
   }
 
-  const progressOf = (model: Model | null, head: Position | null, rows: ReadonlyMap<string, number>): ModelProgress | null =>
-    model && {
+  const progressOf = (model: Model | null, head: Position | null, stored: ReadonlyMap<string, StoredModel>): ModelProgress | null => {
+    if (model === null) return null
+    const found = stored.get(model.name)
+    // What another process runs is as far as it has stored it.
+    const position = model.status === "standby" ? (found?.checkpoint ?? model.position) : model.position
+    return {
       model: model.name,
       status: model.status,
-      position: model.position,
-      rows: rows.get(model.name) ?? 0,
-      share: shareOf(model.position, head),
+      position,
+      rows: found?.rows ?? 0,
+      share: shareOf(position, head),
       eventsPerSecond: model.eventsPerSecond === null ? null : Math.round(model.eventsPerSecond),
       fault: model.fault
     }
+  }
 
   return {
     entryOf,
     waiting: () => waiters.size > 0,
+    waitedFor: (): ReadonlyArray<Entry> => (waiters.size === 0 ? [] : [...new Set(Array.from(waiters, ({ entry }) => entry))]),
     /** Called when a model has moved on. */
     settle: () => {
       for (const { entry, wanted, reached } of waiters) if (isThere(entry, wanted)) Deferred.doneUnsafe(reached, Effect.void)
@@ -92,13 +98,13 @@ export const makeQueries = (entries: ReadonlyMap<string, Entry>, store: ReadMode
     }),
     statuses: Effect.gen(function* () {
       const head = yield* headOrNull
-      const rows = new Map((yield* store.models).map(({ model, rows }) => [model, rows]))
+      const stored = new Map((yield* store.models).map((found) => [found.model, found]))
       return [...entries.values()].map(
         ({ projection, serving, building }): ProjectionStatus => ({
           name: projection.name,
           version: projection.version,
-          serving: progressOf(serving, head, rows),
-          building: progressOf(building, head, rows),
+          serving: progressOf(serving, head, stored),
+          building: progressOf(building, head, stored),
           head
         })
       )

@@ -10,6 +10,8 @@ import { type CachedView, type DecodedBatch, type Fault, fill, foldPlan, planFol
 
 /** Events without effect on a model after which its checkpoint is written all the same. */
 const unsavedMax = 4096
+/** The same by time, where others read the checkpoint to know how far the views are. */
+export const toldMillis = 250
 /** A model that somebody else runs is looked at again after this time (R20). */
 export const standbyMillis = 5000
 
@@ -31,6 +33,8 @@ export interface Model {
   touched: Array<CachedView>
   /** Events since the stored checkpoint. */
   unsaved: number
+  /** When the checkpoint was stored, epoch milliseconds. */
+  storedAt: number
   fault: Fault | null
   /** Epoch milliseconds. */
   standbyUntil: number
@@ -62,6 +66,7 @@ export const openModel = (
   folded: checkpoint,
   touched: [],
   unsaved: 0,
+  storedAt: 0,
   fault: null,
   standbyUntil: 0,
   eventsPerSecond: null
@@ -88,8 +93,8 @@ const forget = (model: Model, stored: Position | null) => {
   model.unsaved = 0
 }
 
-/** `breathe` is called between reading and writing: it lets queries in. */
-export const makeRunner = (store: ReadModels["Service"], breathe: Effect.Effect<void>) => {
+/** `breathe` is called between reading and writing: it lets queries in. `shared`: others read the checkpoints. */
+export const makeRunner = (store: ReadModels["Service"], breathe: Effect.Effect<void>, shared: boolean) => {
   /** Somebody else moved the checkpoint: what is in memory is not what is stored. */
   const standBy = Effect.fnUntraced(function* (model: Model) {
     forget(model, yield* store.checkpoint(model.name))
@@ -106,12 +111,15 @@ export const makeRunner = (store: ReadModels["Service"], breathe: Effect.Effect<
 
   const save = Effect.fnUntraced(function* (model: Model) {
     const { folded, touched } = model
-    if (folded !== null && (touched.length > 0 || model.unsaved >= unsavedMax)) {
+    const now = shared ? yield* Clock.currentTimeMillis : 0
+    const telling = shared && model.unsaved > 0 && now >= model.storedAt + toldMillis
+    if (folded !== null && (touched.length > 0 || model.unsaved >= unsavedMax || telling)) {
       if ((yield* store.apply(model.name, model.stored, folded, touched)) === "stale") return yield* standBy(model)
       for (const view of touched) view.touched = false
       model.touched = []
       model.stored = folded
       model.unsaved = 0
+      model.storedAt = now
     }
     model.position = folded
     model.cache.trim()

@@ -53,19 +53,20 @@ export class Quotas extends Context.Service<
   {
     readonly policy: (scope: TenantScope, dimension: CountedDimension) => Effect.Effect<QuotaPolicy, TransactError>
     /**
-     * One decision for all consumers, in their order, in the window of now. Exactly the limit passes, however many ask at once; who
+     * One decision for all consumers, in their order, in the window of `at` (epoch milliseconds; now when left out). Exactly the limit passes, however many ask at once; who
      * asks again after a crash gets the unit it had.
      */
     readonly reserve: (
       scope: TenantScope,
       dimension: CountedDimension,
-      consumers: ReadonlyArray<string>
+      consumers: ReadonlyArray<string>,
+      at?: number
     ) => Effect.Effect<ReadonlyArray<QuotaDecision>, TransactError>
     /**
      * How many units can still be granted before the first is refused or postponed; infinite where none ever is. Who takes far fewer
      * than these need not wait for the decision.
      */
-    readonly headroom: (scope: TenantScope, dimension: CountedDimension) => Effect.Effect<number, TransactError>
+    readonly headroom: (scope: TenantScope, dimension: CountedDimension, at?: number) => Effect.Effect<number, TransactError>
     /**
      * Whether a new unit would surely be refused: the cached answer for ingest's 429 (R9). It never refuses what `reserve` would
      * grant, but may let pass what `reserve` then refuses. Null: go on.
@@ -114,9 +115,14 @@ export class Quotas extends Context.Service<
           } satisfies QuotaPolicy
         })
 
-        const reserve = Effect.fnUntraced(function* (scope: TenantScope, dimension: CountedDimension, consumers: ReadonlyArray<string>) {
+        const reserve = Effect.fnUntraced(function* (
+          scope: TenantScope,
+          dimension: CountedDimension,
+          consumers: ReadonlyArray<string>,
+          at?: number
+        ) {
           const { mode, limit } = yield* policy(scope, dimension)
-          const { id, endsAt: windowEndsAt } = quotaWindowAt(dimension, yield* Clock.currentTimeMillis)
+          const { id, endsAt: windowEndsAt } = quotaWindowAt(dimension, at ?? (yield* Clock.currentTimeMillis))
           const { state, events } = yield* transact(
             quota,
             scope,
@@ -128,10 +134,10 @@ export class Quotas extends Context.Service<
           return quotaDecisions(consumers, events)
         })
 
-        const headroom = Effect.fnUntraced(function* (scope: TenantScope, dimension: CountedDimension) {
+        const headroom = Effect.fnUntraced(function* (scope: TenantScope, dimension: CountedDimension, at?: number) {
           const { mode, limit } = yield* policy(scope, dimension)
           if (limit === null || mode === "warn" || mode === "overage") return Number.POSITIVE_INFINITY
-          const { id } = quotaWindowAt(dimension, yield* Clock.currentTimeMillis)
+          const { id } = quotaWindowAt(dimension, at ?? (yield* Clock.currentTimeMillis))
           const { state } = yield* read(quota, scope, quotaStreamId(dimension, id))
           return Math.max(0, limit - state.total)
         })

@@ -9,17 +9,19 @@ import * as Result from "effect/Result"
 import { contentRef } from "#domain/content.ts"
 import { type Delivery, type DeliveryCommand, delivery, type PassedFlow, type RoutedRun } from "#domain/delivery.ts"
 import type { Enablement } from "#domain/enablement.ts"
-import type { ConnectionId, DeliveryId, FlowId } from "#domain/ids.ts"
-import type { QuotaDecision } from "#domain/quota.ts"
+import type { ConnectionId, DeliveryId, FlowId, RunId } from "#domain/ids.ts"
+import { type QuotaDecision, quotaWindowAt } from "#domain/quota.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
-import type { RunRejection } from "#domain/run.ts"
+import { type RunRejection, run } from "#domain/run.ts"
 import { type StreamName, streamName, type TenantScope } from "#domain/scope.ts"
 import { tenant } from "#domain/tenant.ts"
+import { TooBusy } from "./actors.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { Enablements } from "./enablements.ts"
 import { type CompiledFlow, Flows } from "./flows.ts"
 import { runIdOf } from "./identities.ts"
+import { Ownership } from "./ports/ownership.ts"
 import { Payloads } from "./ports/payloads.ts"
 import { Quotas } from "./quotas.ts"
 import { Runner } from "./runner.ts"
@@ -41,6 +43,10 @@ type RouteError = TransactError | RunRejection
 const primedMax = 4_096
 /** Nearer to the limit than this, every unit is decided before anything is done for it (R31). */
 const carefulUnits = 1_024
+/** Recovered deliveries in hand. */
+const resumedMax = 65_536
+/** When the event came, or until when it was put off: who asks again after midnight gets the unit that it had (R31). */
+const countedAt = ({ postponedUntil, received }: Delivery): number => postponedUntil ?? received?.receivedAt ?? 0
 const granted: QuotaDecision = { _tag: "Granted" }
 const actor = systemActor("router")
 
@@ -53,7 +59,7 @@ interface Matched {
 export class Router extends Context.Service<
   Router,
   {
-    /** Hands over the content of a delivery that is about to be recorded. */
+    /** Hands over the content of a delivery that is about to be recorded; kept where it is routed in this process. */
     readonly prime: (stream: StreamName, trigger: TriggerData) => void
     /** It was a repeat, or was not recorded. */
     readonly unprime: (stream: StreamName) => void
@@ -78,11 +84,14 @@ export class Router extends Context.Service<
       const { forget, read, transact } = yield* Transact
       const enablements = yield* Enablements
       const flows = yield* Flows
+      const ownership = yield* Ownership
       const payloads = yield* Payloads
       const quotas = yield* Quotas
       const runner = yield* Runner
       const suspects = yield* Suspects
       const primed = new BoundedCache<StreamName, TriggerData>(primedMax)
+      /** Recoveries that are on record already: a failure on our side afterwards is no further death (R14). */
+      const resumedHere = new BoundedCache<StreamName, true>(resumedMax)
       const figures = { routed: 0, refused: 0, postponed: 0, deadLettered: 0, unwanted: 0 }
       const origin = (id: string): Origin => ({ actor, correlationId: id })
 
@@ -94,6 +103,7 @@ export class Router extends Context.Service<
 
       const close = Effect.fnUntraced(function* (scope: TenantScope, item: RoutingItem, command: DeliveryCommand) {
         yield* record(scope, item.id, command)
+        resumedHere.delete(item.stream)
         forget(scope, `delivery-${item.id}`)
       })
 
@@ -144,6 +154,12 @@ export class Router extends Context.Service<
         return triggerOf(bytes!)
       })
 
+      /** In somebody's hands is not on record: until it is, the event stays open. */
+      const onRecordElsewhere = (scope: TenantScope, runId: RunId): Effect.Effect<void, RouteError> =>
+        Effect.flatMap(read(run, scope, runId), ({ state }) =>
+          state.status === "absent" ? Effect.fail(new TooBusy({ reason: "A run of the event is being recorded." })) : Effect.void
+        )
+
       const startRuns = Effect.fnUntraced(function* (
         scope: TenantScope,
         id: DeliveryId,
@@ -175,6 +191,7 @@ export class Router extends Context.Service<
           // A run that fails before it is on record keeps the delivery open.
           const guarded = Effect.onExit(work, (exit) => Effect.sync(() => Deferred.doneUnsafe(onRecord, Effect.asVoid(exit))))
           if (launch(streamName(scope, `run-${runId}`), runId, guarded)) records.push(Deferred.await(onRecord))
+          else records.push(onRecordElsewhere(scope, runId))
         }
         return { runs, recorded: records }
       })
@@ -214,11 +231,11 @@ export class Router extends Context.Service<
 
       /** Found open in nobody's hands: recorded before it is tried again, so that an event that kills the process is put aside. */
       const noteRecovery = (scope: TenantScope, item: RoutingItem) =>
-        item.recovered
-          ? Effect.map(
-              record(scope, item.id, { _tag: "ResumeRouting" }),
-              ({ state }) => state.status === "received" || state.status === "postponed"
-            )
+        item.recovered && resumedHere.get(item.stream) === undefined
+          ? Effect.map(record(scope, item.id, { _tag: "ResumeRouting" }), ({ state }) => {
+              resumedHere.set(item.stream, true)
+              return state.status === "received" || state.status === "postponed"
+            })
           : Effect.succeed(true)
 
       const decided = (
@@ -252,17 +269,37 @@ export class Router extends Context.Service<
         const enabled = yield* enablements.enabled(scope)
         if ((yield* read(tenant, scope, "self")).state?.status === "suspended")
           return yield* Effect.forEach(open, (item) => passOver(scope, item, enabled), { concurrency: "unbounded", discard: true })
+        const byWindow = new Map<string, { readonly at: number; readonly items: Array<RoutingItem> }>()
+        for (const item of open) {
+          const at = countedAt((yield* read(delivery, scope, item.id)).state)
+          const { id } = quotaWindowAt("events", at)
+          const known = byWindow.get(id)
+          if (known === undefined) byWindow.set(id, { at, items: [item] })
+          else known.items.push(item)
+        }
+        for (const { at, items } of byWindow.values()) yield* routeWindow(scope, items, at, enabled, launch)
+      })
+
+      /** Events that are counted in the same window of the quota. */
+      const routeWindow = Effect.fnUntraced(function* (
+        scope: TenantScope,
+        open: ReadonlyArray<RoutingItem>,
+        at: number,
+        enabled: Enablement,
+        launch: Launch
+      ) {
         const reserving = quotas.reserve(
           scope,
           "events",
-          open.map(({ id }) => id)
+          open.map(({ id }) => id),
+          at
         )
         const each = (decide: (index: number) => QuotaDecision, reserved: Effect.Effect<unknown, RouteError>) =>
           Effect.forEach(open, (item, index) => decided(scope, item, decide(index), enabled, launch, reserved), {
             concurrency: "unbounded",
             discard: true
           })
-        if ((yield* quotas.headroom(scope, "events")) < open.length + carefulUnits) {
+        if ((yield* quotas.headroom(scope, "events", at)) < open.length + carefulUnits) {
           const decisions = yield* reserving
           return yield* each((index) => decisions[index]!, Effect.void)
         }
@@ -284,7 +321,9 @@ export class Router extends Context.Service<
       })
 
       return Router.of({
-        prime: (stream, trigger) => primed.set(stream, trigger),
+        prime: (stream, trigger) => {
+          if (ownership.owned().has(stream.slice(0, 2))) primed.set(stream, trigger)
+        },
         unprime: (stream) => primed.delete(stream),
         route,
         routeSuspect: (scope, item, launch) =>

@@ -13,10 +13,12 @@ import { type Origin, systemActor } from "#domain/recorded.ts"
 import { type Run, type RunCommand, type RunRejection, run, type StepError, stepOf } from "#domain/run.ts"
 import { backoffMillis, readySteps, standing } from "#domain/run-plan.ts"
 import type { TenantScope } from "#domain/scope.ts"
+import { BoundedCache } from "./bounded-cache.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { Enablements } from "./enablements.ts"
 import { type CompiledFlow, Flows } from "./flows.ts"
 import { Entropy } from "./ports/entropy.ts"
+import { Journal } from "./ports/journal.ts"
 import { Outbound } from "./ports/outbound.ts"
 import { Payloads } from "./ports/payloads.ts"
 import { type Drive, decide, errorOf, flushWith, keep, keptMax, newDrive } from "./run-drive.ts"
@@ -44,13 +46,22 @@ export interface RunStart {
 }
 
 const actor = systemActor("runner")
+/** Recovered runs in hand. */
+const resumedMax = 65_536
+
+/** Until when calls that were announced may be sent or answered, epoch milliseconds; 0: none was. */
+const callsUntil = (state: Run): number => Math.max(0, ...Object.values(state.steps).map(({ openUntil }) => openUntil ?? 0))
+
 export class Runner extends Context.Service<
   Runner,
   {
     /** Starts a run and drives it until it ends or has to wait. */
     readonly begin: (scope: TenantScope, start: RunStart) => Effect.Effect<void, TransactError | RunRejection>
-    /** Goes on with a recorded run; `recovered`: nobody had it in hand. */
-    readonly resume: (scope: TenantScope, runId: string, recovered: boolean) => Effect.Effect<void, TransactError | RunRejection>
+    /**
+     * Goes on with a recorded run; `recovered`: nobody had it in hand here. Gives the time, epoch milliseconds, until which a call of
+     * another process may still be under way: before it, nothing was done (R11). Else null.
+     */
+    readonly resume: (scope: TenantScope, runId: string, recovered: boolean) => Effect.Effect<number | null, TransactError | RunRejection>
     /** Takes it out of circulation after repeated defects. */
     readonly quarantine: (
       scope: TenantScope,
@@ -64,6 +75,7 @@ export class Runner extends Context.Service<
     Runner,
     Effect.gen(function* () {
       const { forget, read, transact } = yield* Transact
+      const { soleWriter } = (yield* Journal).facts
       const entropy = yield* Entropy
       const enablements = yield* Enablements
       const flows = yield* Flows
@@ -72,6 +84,8 @@ export class Runner extends Context.Service<
       const outbound = yield* Outbound
       const calls = yield* StepCalls
       const suspects = yield* Suspects
+      /** Resumptions that are on record already: a failure on our side afterwards is no further death (R14). */
+      const resumedHere = new BoundedCache<string, true>(resumedMax)
       const figures = { started: 0, succeeded: 0, failed: 0, parked: 0, retried: 0, quarantined: 0 }
 
       /** Writes what was decided, in one append. */
@@ -247,6 +261,7 @@ export class Runner extends Context.Service<
         if (drive.state.status === "parked") return yield* lookAgain(drive)
         if (drive.state.status === "succeeded") figures.succeeded++
         if (drive.state.status === "failed") figures.failed++
+        resumedHere.delete(drive.runId)
         forget(drive.scope, `run-${drive.runId}`)
         return false
       })
@@ -345,21 +360,28 @@ export class Runner extends Context.Service<
         const runId = id as RunId
         const { state } = yield* read(run, scope, runId)
         const goingOn = goOn(scope, runId, recovered)
-        yield* recovered && state.resumes > 0 ? suspects.alone(state.resumes, goingOn) : goingOn
+        return yield* recovered && state.resumes > 0 ? suspects.alone(state.resumes, goingOn) : goingOn
       })
 
       const goOn = Effect.fnUntraced(function* (scope: TenantScope, runId: RunId, recovered: boolean) {
         const found = yield* read(run, scope, runId)
         const now = yield* Clock.currentTimeMillis
         const due = run.workDue!(found.state)
-        if (found.state.started === null || due === null || due > now) return
+        if (found.state.started === null || due === null || due > now) return null
+        const until = recovered && !soleWriter ? callsUntil(found.state) : 0
+        if (until > now) {
+          // Whoever has it may go on with it: it is looked at afresh.
+          forget(scope, `run-${runId}`)
+          return until
+        }
         const { flowId, version, deliveryId, connectionId } = found.state.started
         const origin: Origin = { actor, correlationId: deliveryId }
-        if (recovered && found.state.status === "running") {
+        if (recovered && found.state.status === "running" && resumedHere.get(runId) === undefined) {
           const resumed = yield* transact(run, scope, runId, { _tag: "ResumeRun" }, { origin })
+          resumedHere.set(runId, true)
           if (resumed.state.status === "quarantined") {
             figures.quarantined++
-            return
+            return null
           }
         }
         if (found.state.status === "parked") yield* transact(run, scope, runId, { _tag: "ReleaseRun" }, { origin })
@@ -369,7 +391,7 @@ export class Runner extends Context.Service<
           if (failure._tag !== "FlowNotPublished" && failure._tag !== "ContentGone") return yield* Effect.fail(failure)
           const error: StepError = { kind: "permanent", code: "unreadable", message: failure.message }
           yield* transact(run, scope, runId, { _tag: "FailRun", error }, { origin })
-          return
+          return null
         }
         const [flow, { trigger, outputs }] = readied.success
         const chain = yield* settings.chain(scope, { flowId })
@@ -379,6 +401,7 @@ export class Runner extends Context.Service<
         for (const [step, content] of outputs) drive.data.steps[step] = { output: content.output }
         yield* Effect.catch(settleUnknown(drive), overtaken(drive))
         yield* carryOut(drive)
+        return null
       })
 
       const quarantine = Effect.fnUntraced(function* (scope: TenantScope, runId: string, cause: Cause.Cause<unknown>) {

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import { fold } from "#domain/decider.ts"
 import type { Actor, Origin } from "#domain/recorded.ts"
-import { platformScope, type Scope, type ScopeKey, spaceScope, streamName } from "#domain/scope.ts"
+import { kindAndIdOf, platformScope, type Scope, type ScopeKey, scopeKeyOf, spaceScope, streamName } from "#domain/scope.ts"
 import {
   isSettingKey,
   nearestSettingKeys,
@@ -93,9 +93,15 @@ export class Settings extends Context.Service<
   static readonly layer = Layer.effect(
     Settings,
     Effect.gen(function* () {
-      const { read, transact } = yield* Transact
+      const { onOvertaken, read, transact } = yield* Transact
       const journal = yield* Journal
       const states = new BoundedCache<ScopeKey, { readonly state: SettingsState; readonly revision: number }>(cachedScopesMax)
+
+      onOvertaken((stream, revision) => {
+        if (kindAndIdOf(stream).kind !== settings.kind) return
+        const key = scopeKeyOf(stream)
+        if ((states.get(key)?.revision ?? revision) < revision) states.delete(key)
+      })
 
       /** An answer that was on its way while somebody changed the stream must not hide the change. */
       const keep = (scope: Scope, found: { readonly state: SettingsState; readonly revision: number }): SettingsState => {

@@ -80,6 +80,7 @@ export interface ReadState<State> {
 }
 /** Only who names a revision can miss it. */
 type MismatchOf<Options> = "ifRevision" extends keyof Options ? RevisionMismatch : never
+export type OvertakenListener = (stream: StreamName, revision: number) => void
 export type WorkListener = (scope: Scope, stream: StreamName, dueAt: number, origin: Origin) => void
 
 // biome-ignore lint/suspicious/noExplicitAny: a cache holds the states of all aggregates.
@@ -87,7 +88,7 @@ type Any = any
 
 const limits = {
   /** Times that a command is decided again after somebody else's append. */
-  conflictRetries: 8,
+  conflictRetries: 32,
   /** Times that an append with unknown outcome is repeated, and the first pause in milliseconds (doubled each time). */
   unknownRetries: 6,
   unknownPauseMillis: 20,
@@ -138,6 +139,13 @@ export class Transact extends Context.Service<
     ) => State | undefined
     /** Drops a stream from memory, as one that nobody will need soon. */
     readonly forget: (scope: Scope, local: LocalName) => void
+    /**
+     * The log has this event, whoever appended it: a state that lacks it is dropped. Called where other processes write too, with
+     * every event of the kinds that are kept in memory.
+     */
+    readonly overtake: (stream: StreamName, revision: number) => void
+    /** Called when `overtake` told of an event that this process may not have made. */
+    readonly onOvertaken: (listener: OvertakenListener) => void
     /** Called after each append that leaves a stream with work newly due. */
     readonly onWork: (listener: WorkListener) => void
     /** Streams in memory, and commands that wait: for the metrics. */
@@ -151,6 +159,7 @@ export class Transact extends Context.Service<
       const entropy = yield* Entropy
       const actors = new Actors()
       const listeners: Array<WorkListener> = []
+      const overtakenListeners: Array<OvertakenListener> = []
       let appended = 0
       let conflicts = 0
 
@@ -346,6 +355,12 @@ export class Transact extends Context.Service<
           }),
         peek: (aggregate, scope, id) => actors.settled(streamName(scope, `${aggregate.kind}-${id}`))?.state,
         forget: (scope, local) => actors.forget(streamName(scope, local)),
+        overtake: (stream, revision) => {
+          if (actors.overtake(stream, revision)) for (const listener of overtakenListeners) listener(stream, revision)
+        },
+        onOvertaken: (listener) => {
+          overtakenListeners.push(listener)
+        },
         onWork: (listener) => {
           listeners.push(listener)
         },

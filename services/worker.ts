@@ -9,11 +9,12 @@ import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import type { ConnectorId } from "#domain/ids.ts"
-import { kindAndIdOf, type Scope, type ScopeKey, type SpaceScope, type StreamName, type TenantScope } from "#domain/scope.ts"
+import { bucketOf, kindAndIdOf, type Scope, type ScopeKey, type SpaceScope, type StreamName, type TenantScope } from "#domain/scope.ts"
 import { DueQueue } from "./due-queue.ts"
 import { ParkedRuns } from "./parked-runs.ts"
 import { Bus, type Ticket } from "./ports/bus.ts"
 import { OpenWork, type WorkItem } from "./ports/open-work.ts"
+import { Ownership } from "./ports/ownership.ts"
 import { Router } from "./router.ts"
 import { Runner } from "./runner.ts"
 import { Settings } from "./settings.ts"
@@ -98,6 +99,7 @@ export class Worker extends Context.Service<
       const transact = yield* Transact
       const openWork = yield* OpenWork
       const bus = yield* Bus
+      const ownership = yield* Ownership
       const router = yield* Router
       const runner = yield* Runner
       const parkedRuns = yield* ParkedRuns
@@ -138,6 +140,7 @@ export class Worker extends Context.Service<
         tenants.set(scope.key, tenant)
         return tenant
       }
+      const isOurs = ({ key }: Scope) => ownership.owned().has(bucketOf(key))
       const hasWork = (tenant: Tenant) =>
         tenant.inFlight < tenant.inFlightMax && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
 
@@ -212,7 +215,7 @@ export class Worker extends Context.Service<
           const now = clock.currentTimeMillisUnsafe()
           for (let due = timers.take(now); due !== undefined; due = timers.take(now)) {
             timed.delete(due.item.stream)
-            offer(due.scope, due.item.stream, due.item.recovered)
+            if (isOurs(due.scope)) offer(due.scope, due.item.stream, due.item.recovered)
           }
           arm()
         })
@@ -223,13 +226,16 @@ export class Worker extends Context.Service<
       const release = (tenant: Tenant, item: Item, exit: Exit.Exit<unknown, unknown>) => {
         const again = holds.get(item.stream) === "again"
         holds.delete(item.stream)
-        if (Exit.isSuccess(exit)) failures.delete(item.stream)
-        else if (!Exit.hasInterrupts(exit)) {
+        if (Exit.isSuccess(exit)) {
+          failures.delete(item.stream)
+          // A call of another process may be under way until then.
+          if (typeof exit.value === "number") offerAt(tenant.scope, item, exit.value)
+        } else if (!Exit.hasInterrupts(exit)) {
           const count = (failures.get(item.stream) ?? 0) + 1
           failures.set(item.stream, count)
           const pause = Math.min(limits.retryMillis * 2 ** (count - 1), limits.retryMaxMillis)
           if (count >= limits.defectsMax && Cause.hasDies(exit.cause)) putAside(tenant.scope, item, exit.cause)
-          else offerAt(tenant.scope, { ...item, recovered: false }, clock.currentTimeMillisUnsafe() + pause)
+          else offerAt(tenant.scope, item, clock.currentTimeMillisUnsafe() + pause)
           return
         }
         if (again) offer(tenant.scope, item.stream, false)
@@ -261,7 +267,7 @@ export class Worker extends Context.Service<
         inFlight += count
       }
 
-      const startRun = (tenant: Tenant, item: Item, work: Effect.Effect<void, unknown>) => {
+      const startRun = (tenant: Tenant, item: Item, work: Effect.Effect<unknown, unknown>) => {
         hold(tenant, 1)
         fork(
           Effect.onExit(work, (exit) =>
@@ -311,7 +317,7 @@ export class Worker extends Context.Service<
       }
 
       /** Runs and deliveries are always a tenant's. */
-      const workOn = (scope: SpaceScope | TenantScope, item: Item): Effect.Effect<void, unknown> =>
+      const workOn = (scope: SpaceScope | TenantScope, item: Item): Effect.Effect<unknown, unknown> =>
         item.kind === "run"
           ? runner.resume(scope as TenantScope, item.id, item.recovered)
           : parkedRuns.release(scope, item.id as ConnectorId)
@@ -332,6 +338,11 @@ export class Worker extends Context.Service<
         if (scope.level === "platform") return
         // Whoever has it in hand goes on with it anyway; only a time that it waits for, or what others change meanwhile, is news.
         if (dueAt === 0 && holds.get(stream) === "active" && actor.kind === "system" && ours.has(actor.id)) return
+        if (!isOurs(scope)) {
+          // Its owner finds in the index what is due later.
+          if (kinds.has(kindAndIdOf(stream).kind)) fork(bus.announce(scope))
+          return
+        }
         const now = clock.currentTimeMillisUnsafe()
         if (dueAt <= now) offer(scope, stream, false)
         else if (dueAt <= now + limits.horizonMillis) offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)
@@ -388,6 +399,20 @@ export class Worker extends Context.Service<
         work(ticket).pipe(Effect.catch((error) => Effect.andThen(Effect.logWarning(error.message), ticket.later(1_000))))
       ).pipe(Effect.forkScoped)
       yield* sweep.pipe(Effect.andThen(Effect.sleep(limits.sweepMillis)), Effect.forever, Effect.forkScoped)
+      yield* Stream.runForEach(ownership.changes, () => Effect.andThen(Effect.sync(letGo), sweep)).pipe(Effect.forkScoped)
+
+      /** What is ready and has another owner now is left to it; what is in hand is finished, and fenced by its revision. */
+      const letGo = () => {
+        for (const tenant of tenants.values()) {
+          if (isOurs(tenant.scope)) continue
+          for (const list of [tenant.others, tenant.deliveries]) {
+            for (const { stream } of list) holds.delete(stream)
+            ready -= list.length
+            list.length = 0
+          }
+          settle(tenant)
+        }
+      }
 
       const idle = Effect.callback<void>((resume) => {
         if (ready === 0 && inFlight === 0) resume(Effect.void)

@@ -15,6 +15,7 @@ export interface Announcement {
 
 export class Announcements {
   private readonly pendingMax: number
+  private readonly attemptsMax: number
   private readonly pending = new Map<ScopeKey, Announcement>()
   private readonly ready = new Set<Announcement>()
   /** Held or delayed. */
@@ -23,9 +24,12 @@ export class Announcements {
   private leases = 0
   /** No waiting one is due before this; it may be too early, never too late. */
   private earliest = Number.POSITIVE_INFINITY
+  dropped = 0
+  givenUp = 0
 
-  constructor(pendingMax: number) {
+  constructor(pendingMax: number, attemptsMax: number) {
     this.pendingMax = pendingMax
+    this.attemptsMax = attemptsMax
   }
 
   get size(): number {
@@ -39,13 +43,13 @@ export class Announcements {
       const announcement: Announcement = { scope, attempt: 0, again: false, until: 0, lease: 0 }
       this.pending.set(scope.key, announcement)
       this.makeReady(announcement)
-    }
+    } else this.dropped++
   }
 
   /** The oldest ready one, held from now on; undefined when there is none. */
   take(now: number, leaseMillis: number): Announcement | undefined {
     this.releaseDue(now)
-    const [next] = this.ready
+    const next = this.nextReady()
     if (next === undefined) return undefined
     this.ready.delete(next)
     next.lease = ++this.leases
@@ -79,6 +83,17 @@ export class Announcements {
   /** The time from which a waiting one may be due; infinite when none waits. */
   nextDue(): number {
     return this.earliest
+  }
+
+  /** Those that came often enough without being done are given up on the way. */
+  private nextReady(): Announcement | undefined {
+    for (const next of this.ready) {
+      if (next.attempt < this.attemptsMax) return next
+      this.ready.delete(next)
+      this.pending.delete(next.scope.key)
+      this.givenUp++
+    }
+    return undefined
   }
 
   private releaseDue(now: number): void {

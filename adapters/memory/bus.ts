@@ -12,11 +12,13 @@ export interface BusOptions {
   readonly leaseMillis: number
   /** Scopes pending at once; a further announcement is left to the sweeper, which announces what is overdue (R24). */
   readonly pendingMax: number
+  /** Times that an announcement comes without being done before it is given up. */
+  readonly attemptsMax: number
 }
-const defaults: BusOptions = { leaseMillis: 60_000, pendingMax: 100_000 }
+const defaults: BusOptions = { leaseMillis: 60_000, pendingMax: 100_000, attemptsMax: 25 }
 
-const makeBus = ({ leaseMillis, pendingMax }: BusOptions) => {
-  const announcements = new Announcements(pendingMax)
+const makeBus = ({ leaseMillis, pendingMax, attemptsMax }: BusOptions) => {
+  const announcements = new Announcements(pendingMax, attemptsMax)
   const changed = Effect.callback<void>((resume) => {
     const stop = announcements.onChange(() => resume(Effect.void))
     return Effect.sync(stop)
@@ -40,10 +42,11 @@ const makeBus = ({ leaseMillis, pendingMax }: BusOptions) => {
     }
   })
   return Bus.of({
-    facts: { survivesPowerLoss: false },
+    facts: { survivesPowerLoss: false, attemptsMax },
     announce: (scope) => Effect.sync(() => announcements.announce(scope)),
     work: Stream.paginate(null, () => Effect.map(take, (ticket) => [[ticket], Option.some(null)] as const)),
-    pending: Effect.sync(() => announcements.size)
+    pending: Effect.sync(() => announcements.size),
+    figures: () => ({ dropped: announcements.dropped, givenUp: announcements.givenUp })
   })
 }
 

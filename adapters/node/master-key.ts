@@ -1,6 +1,6 @@
 /** The master key from the environment or from a file of its own, made at first start, outside the data folder. */
 import { createHash, randomBytes } from "node:crypto"
-import { chmodSync, existsSync, mkdirSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, readFileSync, realpathSync, statSync, writeFileSync } from "node:fs"
 import { homedir } from "node:os"
 import { dirname, join, relative, resolve } from "node:path"
 import * as Data from "effect/Data"
@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import { MasterKey } from "#services/ports/master-key.ts"
+import { flushFolder, makeDurableFolder } from "./durable-folder.ts"
 
 const keyBytes = 32
 /** Rights of anybody but the owner. */
@@ -91,11 +92,12 @@ const makeKey = (file: string, dataFolder: string): FoundKey => {
       reason: `is not there, but ${dataFolder} holds keys that were wrapped by it. Nothing was changed. Put the key's file back, or name it with TRIBUTARY_MASTER_KEY_FILE.`
     })
   const folder = dirname(file)
-  if (!existsSync(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeDurableFolder(folder)
   const key = randomBytes(keyBytes)
   // "wx": of two processes that start at once, one makes the key and the other fails.
   writeFileSync(file, `${key.toString("base64")}\n`, { mode: 0o600, flag: "wx", flush: true })
   chmodSync(file, 0o600)
+  flushFolder(folder)
   return { key, where: file }
 }
 

@@ -1,11 +1,12 @@
 /** The data folder: one process at a time, by a lock that dies with its holder, however it dies. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as Context from "effect/Context"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { makeDurableFolder } from "#adapters/node/durable-folder.ts"
 
 const folderMode = 0o700
 const fileMode = 0o600
@@ -86,7 +87,7 @@ const acquire = (path: string): Effect.Effect<DatabaseSync, DataFolderInUse | Da
   })
 
 const prepare = (path: string): void => {
-  mkdirSync(path, { recursive: true, mode: folderMode })
+  makeDurableFolder(path)
   if ((statSync(path).mode & 0o077) !== 0) chmodSync(path, folderMode)
 }
 

@@ -1,7 +1,8 @@
 /** Reads events from the rows of their appends and verifies the checksums, for the journal thread and for readers of their own. */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { linesPerEvent, recordText, rowChecksum } from "./event-record.ts"
-import { RecentMap } from "./recent-map.ts"
+import { RecentMap } from "#adapters/memory/recent-map.ts"
+import { hashBeforeFirst, linesPerEvent, nextHash, recordText, rowChecksum } from "./event-record.ts"
+import { nameNumber } from "./stream-names.ts"
 
 /** A stored row whose bytes are not those that were written (R33). */
 export class EventDamaged extends Error {
@@ -58,10 +59,11 @@ type Row = readonly [
   origin: string,
   events: string,
   scopeId: number | null,
-  local: string
+  local: string,
+  number: number
 ]
 const columns =
-  "a.position, a.stream_id, a.revision, a.count, a.at, a.checksum, a.hash, a.contents, a.origin, a.events, s.scope_id, s.local"
+  "a.position, a.stream_id, a.revision, a.count, a.at, a.checksum, a.hash, a.contents, a.origin, a.events, s.scope_id, s.local, s.number"
 /** A left join: an append whose stream is not stored must be found, not left out. */
 const tables = "appends a LEFT JOIN streams s ON s.id = a.stream_id"
 
@@ -88,6 +90,8 @@ export class EventRows {
   private readonly stream: StatementSync
   private readonly scope: StatementSync
   private readonly retired: StatementSync
+  private readonly retirement: StatementSync
+  private readonly newest: StatementSync
 
   constructor(db: DatabaseSync) {
     this.page = db.prepare(`SELECT ${columns} FROM ${tables} WHERE a.position > ? ORDER BY a.position LIMIT ?`)
@@ -99,16 +103,39 @@ export class EventRows {
     this.stream = db.prepare("SELECT scope_id, local FROM streams WHERE id = ?")
     this.scope = db.prepare("SELECT space, key, bucket FROM scopes WHERE id = ?")
     this.retired = db.prepare("SELECT coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'lastPosition'), 0) AS retired")
-    for (const statement of [this.page, this.scan, this.one, this.ofStream, this.stream]) statement.setReturnArrays(true)
+    this.retirement = db.prepare("SELECT retired_revision FROM streams WHERE id = ?")
+    this.newest = db.prepare("SELECT revision FROM appends WHERE stream_id = ? ORDER BY revision DESC LIMIT 1")
+    for (const statement of [this.page, this.scan, this.one, this.ofStream, this.stream, this.retirement, this.newest])
+      statement.setReturnArrays(true)
   }
 
-  /** A limit of -1: all. */
+  /** A limit of -1: all. The rows must follow from each other by revisions and hashes: the index may be damaged, where no checksum is. */
   readStream(streamId: number, from: number, limit: number, take: TakeEvent): void {
     const wanted: Wanted = { after: -1, from, left: limit < 0 ? Number.POSITIVE_INFINITY : limit }
-    for (const row of this.ofStream.iterate(streamId, from)) {
+    let before: Row | undefined
+    for (const next of this.ofStream.iterate(streamId, from)) {
       if (wanted.left === 0) return
-      this.give(row as unknown as Row, wanted, take)
+      const row = next as unknown as Row
+      this.give(row, wanted, take)
+      if (!this.follows(row, before, from)) throw chainBroken(row)
+      before = row
     }
+    if (limit >= 0) return
+    // Looked for from the other side: a damaged index can end a stream early from one side alone.
+    const newest = this.newest.get(streamId) as unknown as readonly [revision: number] | undefined
+    if (newest !== undefined && newest[0] >= from && newest[0] !== before?.[2])
+      throw new EventDamaged(`the stream ${streamId} ends at revision ${before?.[2] ?? "none"} and at ${newest[0]}. ${restore}`)
+    if (before === undefined && from === 0 && !this.isRetired(streamId))
+      throw new EventDamaged(`the stream ${streamId} has no events, but it was not retired. ${restore}`)
+  }
+
+  private follows(row: Row, before: Row | undefined, from: number): boolean {
+    const [, , revision, count, at, , hash, contents, origin, events, scopeId, local] = row
+    const previous = revision - count
+    if (before === undefined && previous !== -1) return previous < from
+    if (before !== undefined && previous !== before[2]) return false
+    const hashBefore = before === undefined ? hashBeforeFirst(this.scoped(scopeId, row[1]).prefix + local) : before[6]
+    return nextHash(hashBefore, recordText(at, origin, contents, events)) === hash
   }
 
   readFeed(after: number, limit: number, prefixes: ReadonlyArray<string> | null, take: TakeEvent): FeedPageRead {
@@ -148,13 +175,17 @@ export class EventRows {
 
   /** Gives an append's events that are wanted; returns the position up to which it was looked at. */
   private give(row: Row, wanted: Wanted, take: TakeEvent): number {
-    const [position, streamId, revision, count, at, checksum, hash, contents, origin, events, scopeId, local] = row
+    const [position, streamId, revision, count, at, checksum, hash, contents, origin, events, scopeId, local, number] = row
     const { space, scope, prefix } = this.scoped(scopeId, streamId)
     const stream = prefix + local
-    if (rowChecksum(position, streamId, revision, count, hash, recordText(at, origin, contents, events)) !== checksum)
+    const isText = typeof hash === "string" && typeof origin === "string" && typeof events === "string"
+    if (!isText || rowChecksum(position, streamId, revision, count, hash, recordText(at, origin, contents, events)) !== checksum)
       throw new EventDamaged(
-        `event ${position} (${stream}, revision ${revision}) is damaged: its checksum does not match what is stored. Restore the journal from a backup`
+        `event ${position} (${stream}, revision ${revision}) is damaged: its checksum does not match what is stored. ${restore}`
       )
+    // Names are checked once for each stream, where it begins.
+    if (revision === count - 1 && nameNumber(hashBeforeFirst(stream)) !== number)
+      throw new EventDamaged(`the name of the stream ${streamId} (${stream}) is damaged. ${restore}`)
     const lines = events.split("\n")
     const skipped = Math.max(0, wanted.after - (position - count), wanted.from - (revision - count + 1))
     const taken = Math.min(count, skipped + wanted.left)
@@ -166,6 +197,11 @@ export class EventRows {
     }
     wanted.left -= taken - skipped
     return position - count + taken
+  }
+
+  private isRetired(streamId: number): boolean {
+    const row = this.retirement.get(streamId) as unknown as readonly [number | null] | undefined
+    return row !== undefined && row[0] !== null
   }
 
   /** A stream's name and owner, by its number. */
@@ -201,5 +237,8 @@ export class EventRows {
   }
 }
 
+const restore = "Restore the journal from a backup"
 const notStored = (what: string, id: number): EventDamaged =>
-  new EventDamaged(`events name the ${what} ${id}, which is not stored. Restore the journal from a backup`)
+  new EventDamaged(`events name the ${what} ${id}, which is not stored. ${restore}`)
+const chainBroken = ([position, streamId, revision]: Row): EventDamaged =>
+  new EventDamaged(`event ${position} (stream ${streamId}, revision ${revision}) does not follow from the one before it. ${restore}`)

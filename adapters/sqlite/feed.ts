@@ -1,7 +1,7 @@
 /** The feed on SQLite: the newest events from memory, older ones from the journal's thread, page by page. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Feed, type FeedPage, type FeedQuery } from "#services/ports/feed.ts"
+import { Feed, type FeedPage, type FeedQuery, wants } from "#services/ports/feed.ts"
 import type { StoredEvent } from "#services/ports/journal.ts"
 import type { JournalUnavailable } from "#services/ports/unavailable.ts"
 import { follow } from "./feed-follow.ts"
@@ -30,23 +30,18 @@ const readPage = (connection: JournalConnection, query: FeedQuery): Effect.Effec
     const after = positionNumber(query.after)
     const limit = Math.min(query.limit, pageMax)
     const recent = connection.ring.after(after, limit)
-    if (recent !== null) return Effect.succeed(pageOfRecent(recent, after, limit, connection.ring.head, query.streamPrefixes))
+    if (recent !== null) return Effect.succeed(pageOfRecent(recent, after, limit, connection.ring.head, query))
     const prefixes = query.streamPrefixes ?? null
     return Effect.map(connection.ask<FeedReply>({ op: "readFeed", after, limit, prefixes }), ({ events, position, atHead }) => ({
-      events: eventsOfCells(events),
+      events: query.kinds === undefined ? eventsOfCells(events) : eventsOfCells(events).filter(({ stream }) => wants(query, stream)),
       position: positionOrNull(position),
       atHead
     }))
   })
 
-const pageOfRecent = (
-  recent: ReadonlyArray<StoredEvent>,
-  after: number,
-  limit: number,
-  head: number,
-  prefixes: ReadonlyArray<string> | undefined
-): FeedPage => {
-  const events = prefixes === undefined ? recent : recent.filter(({ stream }) => prefixes.some((prefix) => stream.startsWith(prefix)))
+const pageOfRecent = (recent: ReadonlyArray<StoredEvent>, after: number, limit: number, head: number, query: FeedQuery): FeedPage => {
+  const all = query.streamPrefixes === undefined && query.kinds === undefined
+  const events = all ? recent : recent.filter(({ stream }) => wants(query, stream))
   const last = recent.at(-1)?.position ?? positionOrNull(after)
   return { events, position: last, atHead: recent.length < limit || positionNumber(last) === head }
 }

@@ -1,12 +1,12 @@
 /** Answers questions of the embedded journal: streams, pages of the feed, content and open work. */
 import type { DatabaseSync, StatementSync } from "node:sqlite"
-import { contentsContext, placeOf } from "./append-contents.ts"
+import { contentsContext, placeOf } from "#adapters/sealing/append-contents.ts"
+import { keyedHash, unseal } from "#adapters/sealing/sealing.ts"
 import { EventRows, type TakeEvent } from "./event-rows.ts"
 import type { Cell, ContentReply, FeedReply, LoadReply, WorkReply } from "./journal-protocol.ts"
 import { snapshotContext } from "./journal-writer.ts"
 import type { KeyRing } from "./key-ring.ts"
 import type { OpenWorkIndex } from "./open-work-index.ts"
-import { keyedHash, unseal } from "./sealing.ts"
 import type { StreamNames } from "./stream-names.ts"
 
 interface StreamRow {

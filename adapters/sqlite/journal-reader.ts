@@ -4,7 +4,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Position } from "#domain/ids.ts"
-import { Feed, type FeedPage, type FeedQuery } from "#services/ports/feed.ts"
+import { Feed, type FeedPage, type FeedQuery, wants } from "#services/ports/feed.ts"
 import type { StoredEvent } from "#services/ports/journal.ts"
 import { JournalUnavailable } from "#services/ports/unavailable.ts"
 import { EventRows } from "./event-rows.ts"
@@ -51,10 +51,12 @@ const open = Effect.fnUntraced(function* ({ file, cacheKilobytes = 1024 }: Reade
 })
 
 /** Each page is one short read transaction: it holds no snapshot that would keep the log from being checkpointed. */
-const readPage = (rows: EventRows, { after, limit, streamPrefixes }: FeedQuery): FeedPage => {
+const readPage = (rows: EventRows, query: FeedQuery): FeedPage => {
+  const { after, kinds, limit, streamPrefixes } = query
   const events: Array<StoredEvent> = []
   const page = rows.readFeed(positionNumber(after), limit, streamPrefixes ?? null, (...row) => {
-    events.push(eventOfRow(...row))
+    const event = eventOfRow(...row)
+    if (kinds === undefined || wants(query, event.stream)) events.push(event)
   })
   return { events, position: positionOrNull(page.position), atHead: page.atHead }
 }

@@ -59,6 +59,10 @@ export const writeMeta = (db: DatabaseSync, name: string, value: string): void =
   db.prepare("INSERT INTO meta(name, value) VALUES(?, ?) ON CONFLICT(name) DO UPDATE SET value = excluded.value").run(name, value)
 }
 
+export const deleteMeta = (db: DatabaseSync, name: string): void => {
+  db.prepare("DELETE FROM meta WHERE name = ?").run(name)
+}
+
 export const inTransaction = <A>(db: DatabaseSync, work: () => A): A => {
   db.exec("BEGIN IMMEDIATE")
   try {

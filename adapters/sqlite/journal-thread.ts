@@ -3,6 +3,7 @@
  * nothing of Effect, so that it starts in milliseconds.
  */
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from "node:worker_threads"
+import { dropMillis } from "#adapters/sealing/unwrapped-keys.ts"
 import { EventDamaged } from "./event-rows.ts"
 import {
   type AppendBatch,
@@ -18,9 +19,9 @@ import {
 import { JournalQueries } from "./journal-queries.ts"
 import { openJournal, StartRefused } from "./journal-schema.ts"
 import { type Change, JournalWriter } from "./journal-writer.ts"
-import { dropMillis } from "./key-ring.ts"
+import { refuseMoved } from "./move-mark.ts"
 import { VaultStore } from "./vault-store.ts"
-import { failureOf } from "./write-failure.ts"
+import { failureOf, messageOf } from "./write-failure.ts"
 
 /** A transaction takes no more than this: a bound on the time that a reader waits. */
 const appendsPerCommitMax = 2_048
@@ -31,6 +32,7 @@ const port: MessagePort = parentPort!
 
 const start = () => {
   const { db, journalId } = openJournal(options.journalFile, options.cacheKilobytes, options.eventTypes)
+  refuseMoved(db)
   const vault = new VaultStore(options.vaultFile, journalId, options.masterKey, options.masterKeyId)
   options.masterKey.fill(0)
   const writer = new JournalWriter(db, vault.keys)
@@ -146,7 +148,8 @@ const readFailure = (cause: unknown): Failure => {
 try {
   start()
 } catch (cause) {
-  const kind = cause instanceof StartRefused ? cause.kind : "Unreadable"
-  const hello: Hello = { refused: { kind, message: cause instanceof Error ? cause.message : String(cause) } }
+  const unreadable = `The journal or the vault (${options.journalFile}, ${options.vaultFile}) cannot be opened: ${messageOf(cause)}. Nothing was changed. Run tributary doctor, and restore both from one backup.`
+  const refused = cause instanceof StartRefused ? { kind: cause.kind, message: cause.message } : { kind: "Unreadable", message: unreadable }
+  const hello: Hello = { refused }
   port.postMessage(hello)
 }

@@ -1,6 +1,7 @@
 /** Writes appends into the embedded journal: many in one transaction, each accepted or refused on its own. */
 import type { DatabaseSync } from "node:sqlite"
-import { contentsContext, contentsText } from "./append-contents.ts"
+import { contentsContext, contentsText } from "#adapters/sealing/append-contents.ts"
+import { keyedHash, sealBytes, sealInto } from "#adapters/sealing/sealing.ts"
 import { linesPerEvent, nextHash, recordText, rowChecksum } from "./event-record.ts"
 import {
   type AppendBatch,
@@ -19,7 +20,6 @@ import { readMeta, writeMeta } from "./journal-schema.ts"
 import { prepareStatements, type Statements } from "./journal-statements.ts"
 import type { KeyRing } from "./key-ring.ts"
 import { OpenWorkIndex } from "./open-work-index.ts"
-import { keyedHash, sealBytes, sealInto } from "./sealing.ts"
 import { type Head, StreamHeads } from "./stream-heads.ts"
 import type { StreamNames } from "./stream-names.ts"
 import { failureOf, messageOf } from "./write-failure.ts"

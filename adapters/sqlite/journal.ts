@@ -18,7 +18,7 @@ export const journal = Layer.effect(
     const within = <A, E>(scope: Scope, stream: StreamName, effect: () => Effect.Effect<A, E>): Effect.Effect<A, E> =>
       ownsStream(scope, stream) ? effect() : Effect.die(new ForeignStream(scope, stream))
     return Journal.of({
-      facts: { maxAppendBytes: connection.appendBytesMax, durable: "fsync" },
+      facts: { maxAppendBytes: connection.appendBytesMax, durable: "fsync", soleWriter: true },
       journalId: connection.journalId,
       append: (append) => connection.append(append),
       load: (scope, stream, snapshotVersion) =>

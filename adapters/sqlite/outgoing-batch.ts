@@ -1,8 +1,8 @@
 /** Appends on their way to the journal's thread, in the form that is cheapest to hand over. */
 import type * as Effect from "effect/Effect"
+import { slotEntry } from "#adapters/sealing/append-contents.ts"
 import type { Append, Appended, AppendRejected } from "#services/ports/journal.ts"
 import type { JournalUnavailable } from "#services/ports/unavailable.ts"
-import { slotEntry } from "./append-contents.ts"
 import { eventLines } from "./event-record.ts"
 import { type Cell, workKeep, workNone } from "./journal-protocol.ts"
 

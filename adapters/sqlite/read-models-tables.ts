@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto"
 import { closeSync, openSync } from "node:fs"
 import { DatabaseSync } from "node:sqlite"
+import { type Columns, columnsOf } from "#adapters/read-models/columns.ts"
 import type { FieldType } from "#projections/projection.ts"
 import type { ModelDefinition } from "#services/ports/read-models.ts"
 
@@ -72,48 +73,23 @@ export const openViews = (file: string, journalId: string, discard: (file: strin
   return fresh
 }
 
-/** A declared field and its column. */
-export interface Column {
-  readonly name: string
-  readonly type: FieldType
-  /** Part of a sort: never null there, the smallest value stands for a missing one. */
-  readonly sorted: boolean
-}
 export interface Table {
   readonly number: number
   readonly name: string
   readonly model: string
   readonly definition: ModelDefinition
-  readonly columns: ReadonlyMap<string, Column>
+  readonly columns: Columns
 }
 
-export const tableOf = (number: number, definition: ModelDefinition): Table => {
-  const sorted = new Set(definition.sorts.flat())
-  const columns = new Map<string, Column>()
-  for (const [field, type] of Object.entries(definition.fields))
-    columns.set(field, { name: `f${columns.size}`, type, sorted: sorted.has(field) })
-  return { number, name: `views_${number}`, model: definition.model, definition, columns }
-}
+export const tableOf = (number: number, definition: ModelDefinition): Table => ({
+  number,
+  name: `views_${number}`,
+  model: definition.model,
+  definition,
+  columns: columnsOf(definition)
+})
 
 const sqlTypes: Record<FieldType, string> = { text: "TEXT", number: "REAL", flag: "INTEGER", time: "INTEGER" }
-
-/** What stands for a missing value in a sort: it comes first, and no condition finds it. */
-export const smallest = (type: FieldType): string | number => (type === "text" ? "" : Number.MIN_SAFE_INTEGER)
-
-/** A view's value as its column holds it. Total: what is not of the declared type counts as missing. */
-export const columnValue = (column: Column, value: unknown): string | number | null => {
-  const missing = column.sorted ? smallest(column.type) : null
-  switch (column.type) {
-    case "text":
-      return typeof value === "string" ? value : missing
-    case "flag":
-      return typeof value === "boolean" ? Number(value) : missing
-    case "number":
-      return typeof value === "number" && Number.isFinite(value) ? value : missing
-    case "time":
-      return typeof value === "number" && Number.isFinite(value) ? Math.trunc(value) : missing
-  }
-}
 
 /**
  * The table and its indexes. Every index begins with the scope or the space: one serves a scope's lists, the other, where the

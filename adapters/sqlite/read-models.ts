@@ -3,6 +3,7 @@ import { rmSync } from "node:fs"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { columnValue } from "#adapters/read-models/columns.ts"
 import type { Position } from "#domain/ids.ts"
 import type { Scope } from "#domain/scope.ts"
 import {
@@ -15,7 +16,7 @@ import {
 } from "#services/ports/read-models.ts"
 import { ReadModelsUnavailable } from "#services/ports/unavailable.ts"
 import { findStatement } from "./read-models-query.ts"
-import { columnValue, createTable, openViews, readMeta, shrinkTable, type Table, tableOf } from "./read-models-tables.ts"
+import { createTable, openViews, readMeta, shrinkTable, type Table, tableOf } from "./read-models-tables.ts"
 
 export interface ReadModelsOptions {
   /** `:memory:` or a path. */
@@ -112,8 +113,6 @@ class SqliteReadModels {
 
   find(model: string, query: Query) {
     const table = this.#table(model)
-    if (query.across !== undefined && query.across.key !== query.scope.key)
-      throw new QueryRefused({ model, reason: "a query across a space must be asked in the scope of that space" })
     const scope = this.#scopeNumber(query.scope.key)
     // A scope without any view: -1 finds nothing, and the query is checked all the same.
     const { sql, parameters, page } = findStatement(table, query, scope ?? -1, this.#cursorKey)

@@ -1,10 +1,11 @@
 /** Stored events as the ports give them: the envelope at once, the fields parsed when somebody looks. */
+
+import { RecentMap } from "#adapters/memory/recent-map.ts"
 import type { EventId, Position } from "#domain/ids.ts"
 import type { Origin } from "#domain/recorded.ts"
 import { type Scope, type StreamName, scopeOf } from "#domain/scope.ts"
 import type { StoredEvent } from "#services/ports/journal.ts"
 import { type EventRowCells, rowCells } from "./journal-protocol.ts"
-import { RecentMap } from "./recent-map.ts"
 
 export class EventOfRow implements StoredEvent {
   readonly id: EventId

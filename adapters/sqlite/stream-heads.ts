@@ -1,7 +1,8 @@
 /** Where each stream of the journal stands: looked up once, then held in memory while it is in use. */
+
+import { RecentMap } from "#adapters/memory/recent-map.ts"
 import { hashBeforeFirst } from "./event-record.ts"
 import type { Statements } from "./journal-statements.ts"
-import { RecentMap } from "./recent-map.ts"
 import { StreamNames } from "./stream-names.ts"
 
 /** What is known of a stream without reading it. */

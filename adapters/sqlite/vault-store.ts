@@ -1,9 +1,18 @@
 /** The embedded vault's file: wrapped keys and sealed secrets, the one store that is able to forget. */
-import { createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto"
 import type { DatabaseSync, StatementSync } from "node:sqlite"
+import {
+  fieldKeyVersion,
+  fingerprint,
+  nameDigest,
+  type OpenedSecret,
+  openField,
+  openSecret,
+  sealField,
+  sealSecret
+} from "#adapters/sealing/secrets.ts"
+import { masterKeyCheck } from "#adapters/sealing/wrapped-keys.ts"
 import { openDurable, prepareSchema, readMeta, StartRefused, writeMeta } from "./journal-schema.ts"
-import { checkMasterKey, KeyRing, masterKeyCheck } from "./key-ring.ts"
-import { keyedHash, seal, unseal } from "./sealing.ts"
+import { checkMasterKey, KeyRing } from "./key-ring.ts"
 
 const vaultSchemaVersion = 1
 const tables = `
@@ -27,15 +36,6 @@ interface SecretRow {
   readonly salt: Uint8Array | null
   readonly sealed: Uint8Array | null
 }
-export type OpenedSecret = { readonly secret: string } | { readonly gone: "absent" | "stale" | "damaged" }
-
-/** A key per secret, so that no key seals many messages and the context is bound twice. */
-const secretKey = (vaultKey: KeyObject, salt: Uint8Array, scope: string, owner: string, field: string): KeyObject =>
-  createSecretKey(Buffer.from(hkdfSync("sha256", vaultKey, salt, JSON.stringify({ v: 1, scope, owner, field }), 32)))
-
-const secretContext = (scope: string, owner: string, field: string, keyVersion: number, version: number) =>
-  JSON.stringify({ v: 1, scope, owner, field, keyVersion, version })
-const fieldContext = (scope: string, field: string, keyVersion: number) => JSON.stringify({ v: 1, scope, sealedField: field, keyVersion })
 
 export class VaultStore {
   readonly keys: KeyRing
@@ -73,26 +73,18 @@ export class VaultStore {
   put(scope: string, owner: string, field: string, secret: string): { readonly version: number; readonly fingerprint: string } {
     const before = this.readSecret.get(scope, owner, field) as SecretRow | undefined
     const version = (before?.version ?? 0) + 1
-    const vaultKey = this.keys.toSeal(scope, "vault")
-    const salt = randomBytes(32)
-    const sealed = seal(
-      secretKey(vaultKey.key, salt, scope, owner, field),
-      secretContext(scope, owner, field, vaultKey.version, version),
-      Buffer.from(secret, "utf8")
-    )
-    this.writeSecret.run(scope, owner, field, version, vaultKey.version, salt, sealed)
-    return { version, fingerprint: this.fingerprint(scope, owner, field, secret) }
+    const place = { scope, owner, field }
+    const { keyVersion, salt, sealed } = sealSecret(this.keys.toSeal(scope, "vault"), place, version, secret)
+    this.writeSecret.run(scope, owner, field, version, keyVersion, salt, sealed)
+    return { version, fingerprint: fingerprint(this.keys.toSeal(scope, "name"), place, secret) }
   }
 
   get(scope: string, owner: string, field: string, atLeastVersion: number): OpenedSecret {
     const row = this.readSecret.get(scope, owner, field) as SecretRow | undefined
     if (row === undefined || row.sealed === null || row.salt === null || row.key_version === null) return { gone: "absent" }
     if (row.version < atLeastVersion) return { gone: "stale" }
-    const vaultKey = this.keys.toOpen(scope, "vault", row.key_version)
-    if (vaultKey === undefined) return { gone: "absent" }
-    const context = secretContext(scope, owner, field, row.key_version, row.version)
-    const plain = unseal(secretKey(vaultKey.key, row.salt, scope, owner, field), context, row.sealed)
-    return plain === null ? { gone: "damaged" } : { secret: plain.toString("utf8") }
+    const stored = { keyVersion: row.key_version, salt: row.salt, sealed: row.sealed }
+    return openSecret(this.keys.toOpen(scope, "vault", row.key_version), { scope, owner, field }, row.version, stored)
   }
 
   remove(scope: string, owner: string, field: string): void {
@@ -100,32 +92,21 @@ export class VaultStore {
   }
 
   nameDigest(scope: string, kind: string, text: string): string {
-    return keyedHash(this.keys.toSeal(scope, "name").hashKey, `name\n${kind}\n${text}`).slice(0, 32)
+    return nameDigest(this.keys.toSeal(scope, "name"), kind, text)
   }
 
   sealField(scope: string, field: string, text: string, position: number): string {
-    const key = this.keys.toSeal(scope, "log", position)
-    const sealed = seal(key.key, fieldContext(scope, field, key.version), Buffer.from(text, "utf8"))
-    return `${key.version}.${sealed.toString("base64url")}`
+    return sealField(this.keys.toSeal(scope, "log", position), scope, field, text)
   }
 
   openField(scope: string, field: string, sealed: string): OpenedSecret {
-    const dot = sealed.indexOf(".")
-    const version = Number(sealed.slice(0, dot))
-    if (dot < 1 || !Number.isSafeInteger(version)) return { gone: "damaged" }
-    const key = this.keys.toOpen(scope, "log", version)
-    if (key === undefined) return { gone: "absent" }
-    const plain = unseal(key.key, fieldContext(scope, field, version), Buffer.from(sealed.slice(dot + 1), "base64url"))
-    return plain === null ? { gone: "damaged" } : { secret: plain.toString("utf8") }
+    const version = fieldKeyVersion(sealed)
+    if (version === undefined) return { gone: "damaged" }
+    return openField(this.keys.toOpen(scope, "log", version), scope, field, sealed)
   }
 
   close(): void {
     this.keys.forget()
     this.db.close()
-  }
-
-  /** The same for the same secret in the same place, and nothing else: the name key never changes. */
-  private fingerprint(scope: string, owner: string, field: string, secret: string): string {
-    return keyedHash(this.keys.toSeal(scope, "name").hashKey, `secret\n${owner}\n${field}\n${secret}`).slice(0, 16)
   }
 }

@@ -2,11 +2,11 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
+import type { OpenedSecret } from "#adapters/sealing/secrets.ts"
 import { VaultUnavailable } from "#services/ports/unavailable.ts"
 import { SecretGone, type SecretRef, Vault } from "#services/ports/vault.ts"
 import type { Request } from "./journal-protocol.ts"
 import { JournalThread } from "./journal-thread-client.ts"
-import type { OpenedSecret } from "./vault-store.ts"
 
 export const layer = Layer.effect(
   Vault,

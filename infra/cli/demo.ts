@@ -15,6 +15,10 @@ export const demo = Command.make(
       Flag.withDescription("So many orders, 20 to 1000"),
       Flag.withDefault(60)
     ),
+    distributed: Flag.Boolean("distributed").pipe(
+      Flag.withDescription("Three processes over a local nats-server and stand-ins for EventStoreDB and MongoDB; a worker is killed"),
+      Flag.withDefault(false)
+    ),
     keep: Flag.Boolean("keep").pipe(Flag.withDescription("Leave everything running, with its URLs and the key"), Flag.withDefault(false)),
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print one JSON document"), Flag.withDefault(false))
   },

@@ -4,8 +4,8 @@ import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
 import { holderOf } from "#adapters/sqlite/data-folder.ts"
-import { hashBeforeFirst, nextHash, recordText, rowChecksum } from "#adapters/sqlite/event-record.ts"
 import { checkMasterKey } from "#adapters/sqlite/key-ring.ts"
+import { checkNewestEvents } from "#adapters/sqlite/newest-events.ts"
 import { runningServer } from "./installation.ts"
 import { bytes } from "./output.ts"
 
@@ -66,54 +66,13 @@ const checkLock = (folder: string): Finding => {
   return ok(killed === undefined ? "Free." : `Free: the process ${killed.pid} did not end in order; the next start takes over.`)
 }
 
-interface AppendRow {
-  /** Position and revision of its last event. */
-  readonly position: number
-  readonly stream_id: number
-  readonly revision: number
-  readonly count: number
-  readonly at: number
-  readonly hash: string
-  readonly checksum: number
-  readonly contents: string | null
-  readonly origin: string
-  readonly events: string
-  readonly bucket: string
-  readonly scope: string
-  readonly local: string
-  /** Hash of the append before it in its stream; null for the first. */
-  readonly before: string | null
-}
-
-const newestAppends = `
-SELECT a.position, a.stream_id, a.revision, a.count, a.at, a.hash, a.checksum, a.contents, a.origin, a.events,
-  c.bucket, c.key AS scope, s.local,
-  (SELECT hash FROM appends p WHERE p.stream_id = a.stream_id AND p.revision = a.revision - a.count) AS before
-FROM appends a JOIN streams s ON s.id = a.stream_id JOIN scopes c ON c.id = s.scope_id
-ORDER BY a.position DESC LIMIT ?`
-
-/** Undefined when the row is as it was written, and follows from the one before it. */
-const damageOf = (row: AppendRow): string | undefined => {
-  const record = recordText(row.at, row.origin, row.contents, row.events)
-  const stream = `${row.bucket}/${row.scope}/${row.local}`
-  if (rowChecksum(row.position, row.stream_id, row.revision, row.count, row.hash, record) !== row.checksum)
-    return "its checksum does not fit"
-  const before = row.revision === row.count - 1 ? hashBeforeFirst(stream) : row.before
-  if (before === null) return "what was before it in its stream is missing"
-  return nextHash(before, record) === row.hash ? undefined : "its stream's chain of hashes is broken"
-}
-
 const checkEvents = (journal: DatabaseSync, count: number): Finding => {
-  let seen = 0
-  for (const row of journal.prepare(newestAppends).iterate(count)) {
-    const append = row as unknown as AppendRow
-    const damage = damageOf(append)
-    if (damage !== undefined)
-      return wrong(`The event at position ${append.position}: ${damage}. Stop the server, keep the folder as it is, and restore a backup.`)
-    seen += append.count
-    if (seen >= count) break
-  }
-  return ok(`The newest ${seen} events fit their checksums and their streams' chains of hashes.`)
+  const { seen, damaged } = checkNewestEvents(journal, count)
+  return damaged === null
+    ? ok(`The newest ${seen} events fit their checksums and their streams' chains of hashes.`)
+    : wrong(
+        `The event at position ${damaged.position}: ${damaged.damage}. Stop the server, keep the folder as it is, and restore a backup.`
+      )
 }
 
 const checkStructure = (database: DatabaseSync, name: string): Finding => {

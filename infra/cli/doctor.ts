@@ -1,5 +1,5 @@
 /** `tributary doctor`: looks at an installation, running or stopped, and says what is wrong with it. Changes nothing. */
-
+import { existsSync } from "node:fs"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
@@ -11,6 +11,7 @@ import { makeClient } from "./client.ts"
 import { told } from "./command.ts"
 import type { Check, Finding, FoundKey } from "./doctor-checks.ts"
 import { failed } from "./failure.ts"
+import { isDistributed } from "./form.ts"
 import { dataFolderOf, findServer, givenKey, type Reach, reach, runningServer } from "./installation.ts"
 import { show, status, styled, table } from "./output.ts"
 
@@ -53,6 +54,36 @@ const masterKeyOf = (dataFolder: string): Effect.Effect<FoundKey> =>
     const { id, key, where } = yield* Effect.provide(MasterKey, layer(given))
     return { id, key: Redacted.value(key), where }
   }).pipe(Effect.catch((refused) => Effect.succeed({ refused: refused.message })))
+
+/** Null: the environment names no servers, or cannot be understood, which the master key's check says. */
+const distributedSettings = (dataFolder: string) =>
+  Effect.match(readSettings({ dataFolder }), {
+    onFailure: () => null,
+    onSuccess: (settings) => (isDistributed(settings) ? settings : null)
+  })
+
+/** Of the stores, wherever they are: the drivers of servers are loaded only where there are servers. */
+const storeChecks = Effect.fnUntraced(function* (dataFolder: string, events: number) {
+  const { checkFolder, isInstallation, notCheckable } = yield* Effect.promise(() => import("./doctor-checks.ts"))
+  const distributed = yield* distributedSettings(dataFolder)
+  if (distributed === null) {
+    const key = isInstallation(dataFolder) ? yield* masterKeyOf(dataFolder) : undefined
+    return { where: ["data folder", dataFolder], checks: checkFolder(dataFolder, events, key), notCheckable }
+  }
+  const { checkServers, notCheckableOfServers } = yield* Effect.promise(() => import("./doctor-servers.ts"))
+  // None is made where the file is missing: it would fit nothing.
+  const file = Option.getOrUndefined(distributed.masterKeyFile)
+  const missing = Option.isNone(distributed.masterKey) && file !== undefined && !existsSync(file)
+  const key = missing
+    ? { refused: `The master key's file ${file} is missing. Put it there: all processes have the same.` }
+    : yield* masterKeyOf(dataFolder)
+  const checks = yield* checkServers(distributed.servers, key)
+  return {
+    where: ["servers", "as TRIBUTARY_JOURNAL, _BUS, _READ_MODELS and _VAULT name them"],
+    checks,
+    notCheckable: notCheckableOfServers
+  }
+})
 
 const notAsked = (why: string): ReadonlyArray<Check> => [{ check: "server", status: "unknown", detail: why }]
 
@@ -101,18 +132,17 @@ export const doctor = Command.make(
     told(input.json)(
       Effect.gen(function* () {
         const dataFolder = dataFolderOf(input)
-        const { checkFolder, checkNode, isInstallation, notCheckable } = yield* Effect.promise(() => import("./doctor-checks.ts"))
-        const key = isInstallation(dataFolder) ? yield* masterKeyOf(dataFolder) : undefined
-        const checks = [
-          checkNode(),
-          ...checkFolder(dataFolder, input.events, key),
-          ...(yield* serverChecks(input, dataFolder)),
-          ...notCheckable
-        ]
+        const { checkNode } = yield* Effect.promise(() => import("./doctor-checks.ts"))
+        const stores = yield* storeChecks(dataFolder, input.events)
+        const checks = [checkNode(), ...stores.checks, ...(yield* serverChecks(input, dataFolder)), ...stores.notCheckable]
         yield* show(input.json, { dataFolder, checks }, () =>
-          [`${styled("dim", "data folder")}  ${dataFolder}`, "", table(["", "CHECK", "FOUND"], checks.map(row)), "", verdict(checks)].join(
-            "\n"
-          )
+          [
+            `${styled("dim", "data folder")}  ${stores.where}`,
+            "",
+            table(["", "CHECK", "FOUND"], checks.map(row)),
+            "",
+            verdict(checks)
+          ].join("\n")
         )
         const wrong = checks.filter((check) => check.status === "failed")
         if (wrong.length > 0)

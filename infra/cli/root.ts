@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Runtime from "effect/Runtime"
 import { version } from "../version.ts"
+import { backup } from "./backup.ts"
 import { connectors } from "./connectors.ts"
 import { demo } from "./demo.ts"
 import { doctor } from "./doctor.ts"
@@ -16,16 +17,35 @@ import { events } from "./events.ts"
 import { Told } from "./failure.ts"
 import { flows } from "./flows.ts"
 import { keys } from "./keys.ts"
+import { move } from "./move.ts"
 import { endOnClosedPipe, styled } from "./output.ts"
 import { projections } from "./projections.ts"
+import { restore } from "./restore.ts"
 import { runs } from "./runs.ts"
 import { settings } from "./settings.ts"
 import { start } from "./start.ts"
 import { tenants } from "./tenants.ts"
+import { wipe } from "./wipe.ts"
 
 export const root = Command.make("tributary").pipe(
   Command.withDescription("A self-hosted embedded-integration platform on a log of events per tenant."),
-  Command.withSubcommands([start, demo, doctor, tenants, connectors, flows, events, runs, projections, settings, keys])
+  Command.withSubcommands([
+    start,
+    demo,
+    doctor,
+    tenants,
+    connectors,
+    flows,
+    events,
+    runs,
+    projections,
+    settings,
+    keys,
+    backup,
+    restore,
+    move,
+    wipe
+  ])
 )
 
 /** A stop by signal is a success: supervisors expect 0 after SIGTERM. */

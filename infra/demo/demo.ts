@@ -1,4 +1,5 @@
 /** The demo: the main job on real input, in real processes, with `kill -9` in the middle. */
+import { randomBytes } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -14,10 +15,13 @@ import type { FromErp, FromShop, Shop, ShopReport, ToErp, ToShop } from "./messa
 import { type Platform, type PlatformOptions, platform, type Vendor, vendor } from "./processes.ts"
 import { type Crash, type Evidence, prove } from "./proof.ts"
 import { exampleOf, readLedger, untilQuiet } from "./records.ts"
+import { startServers } from "./servers.ts"
 import { type DemoTenant, makeTenants, setUp } from "./setup.ts"
 import { documentOf, storyOf, type Told } from "./story.ts"
 
 export interface DemoOptions {
+  /** Three processes over servers, one of which is killed; else one process over a folder, which is killed and started again. */
+  readonly distributed: boolean
   readonly orders: number
   readonly keep: boolean
   readonly json: boolean
@@ -47,7 +51,10 @@ interface Stage {
   readonly ledgerFile: string
   /** Without the port: the second start takes that of the first. */
   readonly place: Omit<PlatformOptions, "port">
+  /** Takes in what the shop sends. */
   readonly first: Platform
+  /** The processes that run the flows beside it; none in the embedded form. */
+  readonly workers: ReadonlyArray<Platform>
   readonly firstKey: string
   readonly client: Client
 }
@@ -69,7 +76,11 @@ const startErp = Effect.fnUntraced(function* (ledger: string, tenants: ReadonlyA
   return { erp, address: `127.0.0.1:${port}` }
 })
 
-const setTheStage = (say: Say) =>
+/** The master key of the distributed demo: its processes have to be given one, and make none. */
+const masterKeyVariable = () => ({ TRIBUTARY_MASTER_KEY: randomBytes(32).toString("hex") })
+const workersCount = 2
+
+const setTheStage = (say: Say, distributed: boolean) =>
   Effect.gen(function* () {
     const folder = yield* temporaryFolder
     const ledgerFile = join(folder, "erp-ledger.jsonl")
@@ -79,33 +90,59 @@ const setTheStage = (say: Say) =>
     const shop = yield* vendor<ToShop, FromShop>("vendor-shop.ts")
     yield* say(`The vendors' apps run: a shop (process ${shop.pid}) and an ERP (process ${erp.pid}, ${erpUrl}).`)
 
-    const place = { dataFolder: join(folder, "data"), masterKeyFile: join(folder, "master.key"), egressAllow: address }
+    const servers = distributed ? { ...(yield* startServers(folder)), ...masterKeyVariable() } : undefined
+    if (distributed) yield* say("The servers run: a real NATS, and stand-ins for EventStoreDB and MongoDB, which speak their protocols.")
+    const place = {
+      dataFolder: join(folder, "data"),
+      masterKeyFile: join(folder, "master.key"),
+      egressAllow: address,
+      ...(servers === undefined ? {} : { environment: { ...servers, TRIBUTARY_ROLE: "api" } })
+    }
     const first = yield* startPlatform({ ...place, port: 0 })
     const { firstKey } = first
     if (firstKey === undefined) return yield* failed("No first key", "The platform printed no admin key at its first start.")
     yield* say(`The platform runs (process ${first.pid}, ${first.url}), started in ${first.startMillis} ms.`)
+    const workers = yield* Effect.forEach(servers === undefined ? [] : Array(workersCount).keys(), () =>
+      startPlatform({ ...place, port: 0, environment: { ...servers, TRIBUTARY_ROLE: "worker" } })
+    )
+    if (workers.length > 0) yield* say(`Two workers run beside it (processes ${workers.map(({ pid }) => pid).join(" and ")}).`)
 
     const client = makeClient({ url: first.url, key: Redacted.make(firstKey) })
     const shops = yield* setUp(client, tenants, erpUrl)
     yield* say(`Two tenants are set up, ${tenants.map(({ id }) => id).join(" and ")}: each with its own signing secret and ERP key.`)
-    return { say, tenants, erp, erpUrl, shop, shops, ledgerFile, place, first, firstKey, client } satisfies Stage
+    return { say, tenants, erp, erpUrl, shop, shops, ledgerFile, place, first, workers, firstKey, client } satisfies Stage
   })
 
 interface Moment {
+  readonly victim: Platform
   readonly acknowledged: number
   readonly inHand: number
   readonly killedAt: number
 }
 
-/** Kills the platform as soon as enough is acknowledged and enough is under way. */
-const killInTheMiddle = (orders: number, { first, erp, shop }: Stage): Effect.Effect<Moment, CommandFailed> =>
+const inFlightPattern = /^tributary_work_in_flight (\d+)$/mu
+
+/** The one that has most in hand; the only process of the embedded form. */
+const busiestOf = ({ first, workers }: Stage): Effect.Effect<Platform> =>
+  Effect.promise(async () => {
+    const counted = await Promise.all(
+      workers.map(async (worker) => {
+        const text = await (await fetch(`${worker.url}/metrics`)).text()
+        return { worker, inFlight: Number(inFlightPattern.exec(text)?.[1] ?? 0) }
+      })
+    )
+    return counted.sort((left, right) => right.inFlight - left.inFlight)[0]?.worker ?? first
+  })
+
+/** Kills the process that runs the flows as soon as enough is acknowledged and enough is under way. */
+const killInTheMiddle = (orders: number, stage: Stage): Effect.Effect<Moment, CommandFailed> =>
   Effect.gen(function* () {
+    const { erp, shop } = stage
     let acknowledged = 0
     let inHand = 0
-    const moment = yield* Effect.callback<Moment>((resume) => {
+    const moment = yield* Effect.callback<Omit<Moment, "victim">>((resume) => {
       const look = () => {
-        if (acknowledged >= orders * killAfterShare && inHand >= killAtInHand)
-          resume(Effect.succeed({ acknowledged, inHand, killedAt: Date.now() }))
+        if (acknowledged >= orders * killAfterShare && inHand >= killAtInHand) resume(Effect.succeed({ acknowledged, inHand, killedAt: 0 }))
       }
       erp.on((message) => {
         if (message.is !== "in hand") return
@@ -118,8 +155,9 @@ const killInTheMiddle = (orders: number, { first, erp, shop }: Stage): Effect.Ef
         look()
       })
     })
-    yield* first.kill
-    return moment
+    const victim = yield* busiestOf(stage)
+    yield* victim.kill
+    return { ...moment, killedAt: Date.now(), victim }
   }).pipe(
     Effect.timeoutOrElse({
       duration: (orders / perSecond) * 1000 + killPatienceMillis,
@@ -139,11 +177,13 @@ const sellThroughACrash = (orders: number, stage: Stage) =>
     shop.tell({ is: "sell", shops, orders, perSecond, duplicates })
     yield* say(`The shop sends ${orders} signed orders, ${perSecond} a second, some of them twice, and somebody sends a forged one.`)
 
-    const { acknowledged, inHand, killedAt } = yield* Fiber.join(killing)
-    yield* say(styled("red", `kill -9 ${first.pid}: ${acknowledged} orders were acknowledged, ${inHand} calls were in the ERP's hands.`))
-    const second = yield* startPlatform({ ...place, port: Number(new URL(first.url).port) })
-    const crash: Crash = { killedAt, backAt: Date.now(), inHand }
-    yield* say(styled("green", `Started again on the same folder (process ${second.pid}) in ${second.startMillis} ms.`))
+    const { acknowledged, inHand, killedAt, victim } = yield* Fiber.join(killing)
+    yield* say(styled("red", `kill -9 ${victim.pid}: ${acknowledged} orders were acknowledged, ${inHand} calls were in the ERP's hands.`))
+    if (victim === first) {
+      const second = yield* startPlatform({ ...place, port: Number(new URL(first.url).port) })
+      yield* say(styled("green", `Started again on the same folder (process ${second.pid}) in ${second.startMillis} ms.`))
+    } else yield* say("Nobody starts it again: the other worker takes over what it had, once its lease and its calls' time have run out.")
+    const crash: Crash = { killedAt, backAt: Date.now(), inHand, restarted: victim === first }
 
     const sent = yield* Fiber.join(selling)
     yield* say("The shop has every acknowledgement that it wanted. Waiting until the platform is quiet.")
@@ -174,13 +214,13 @@ const keptText = ({ url, key, dataFolder, erpUrl, erpKey, ledgerFile, hooks }: R
     `  Data folder  ${dataFolder}`
   ].join("\n")
 
-const perform = ({ orders, keep, json }: DemoOptions) =>
+const perform = ({ distributed, orders, keep, json }: DemoOptions) =>
   Effect.gen(function* () {
     const began = Date.now()
     const elapsed = () => `${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s`
     const say: Say = (text) => (json ? Effect.void : Effect.suspend(() => Console.log(`${styled("dim", elapsed())}  ${text}`)))
 
-    const stage = yield* setTheStage(say)
+    const stage = yield* setTheStage(say, distributed)
     const { client, tenants } = stage
     const sold = yield* sellThroughACrash(orders, stage)
     const evidence: Evidence = { ...sold, records: yield* untilQuiet(client, tenants, orders), ledger: readLedger(stage.ledgerFile) }

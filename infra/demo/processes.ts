@@ -18,7 +18,7 @@ const whenEnded = (child: ChildProcess) =>
   })
 
 /** Asks it to end; one that does not is killed. By its own id, never by name. */
-const stop = (child: ChildProcess) =>
+export const stop = (child: ChildProcess): Effect.Effect<void> =>
   Effect.suspend(() => {
     if (ended(child)) return Effect.void
     child.kill("SIGTERM")
@@ -88,6 +88,8 @@ export interface PlatformOptions {
   readonly port: number
   /** What calls out may reach: the ERP of the demo, on this machine. */
   readonly egressAllow: string
+  /** The servers and the role of a process of the distributed form. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 /** The real thing: the same process that `tributary start` runs. */
@@ -102,7 +104,8 @@ export const platform = (options: PlatformOptions): Effect.Effect<Platform, Comm
         TRIBUTARY_HOST: "127.0.0.1",
         TRIBUTARY_MASTER_KEY_FILE: options.masterKeyFile,
         TRIBUTARY_EGRESS_ALLOW: options.egressAllow,
-        TRIBUTARY_LOG_LEVEL: "Warn"
+        TRIBUTARY_LOG_LEVEL: "Warn",
+        ...options.environment
       }
     })
     const printed = yield* bannerOf(child)

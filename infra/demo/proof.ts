@@ -14,6 +14,8 @@ export interface Crash {
   readonly backAt: number
   /** Calls that the ERP was working on at that moment. */
   readonly inHand: number
+  /** The process was started again; else another one took over. */
+  readonly restarted: boolean
 }
 export interface Evidence {
   readonly sent: ShopReport
@@ -86,7 +88,7 @@ export const prove = ({ sent, records, ledger, crash }: Evidence): ReadonlyArray
     {
       claim: "The crash hit work that was under way",
       holds: cut.length > 0,
-      found: `${cut.length} runs were under way, and were finished after the restart`
+      found: `${cut.length} runs were under way, and were finished ${crash.restarted ? "after the restart" : "by those that were left"}`
     },
     { claim: "Nothing was lost, says the ERP's ledger", holds: lost.length === 0, found: `${lost.length} orders missing${some(lost)}` },
     {

@@ -14,7 +14,8 @@ import { type Evidence, interrupted, type TenantRecord } from "./proof.ts"
 import type { DemoTenant } from "./setup.ts"
 import type { Example, HistoryEvent } from "./story.ts"
 
-const quietTimeoutMillis = 20_000
+/** A worker takes over another's runs once its lease and the time of the calls that it announced have run out. */
+const quietTimeoutMillis = 90_000
 const pollMillis = 250
 const recordsMax = 10_000
 

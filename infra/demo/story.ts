@@ -1,6 +1,6 @@
 /** The story that the demo prints: what arrived, what ran, what was retried, what the crash cut off, and whether the books agree. */
 import { duration, fields, styled, table } from "../cli/output.ts"
-import { bookings, countOf, type Evidence, interrupted, type Proof, retried, unrouted } from "./proof.ts"
+import { bookings, type Crash, countOf, type Evidence, interrupted, type Proof, retried, unrouted } from "./proof.ts"
 import type { DemoTenant } from "./setup.ts"
 
 export interface HistoryEvent {
@@ -103,6 +103,9 @@ const timeline = ({ tenant, runId, history }: Example, { crash }: Evidence): str
   ].join("\n")
 }
 
+const absence = ({ restarted, backAt, killedAt }: Crash): string =>
+  restarted ? `The platform was away for ${duration(backAt - killedAt)}.` : "The platform went on taking orders meanwhile."
+
 const cutOff = (evidence: Evidence, example: Example | undefined): string => {
   const { records, ledger, crash } = evidence
   const cut = interrupted(
@@ -112,7 +115,7 @@ const cutOff = (evidence: Evidence, example: Example | undefined): string => {
   const waiting = records.flatMap((record) => unrouted(crash, record))
   return chapter(
     "What the crash cut off, and how it went on",
-    `${plural(cut.length, "run was", "runs were")} under way; ${plural(waiting.length, "event was", "events were")} on disk and not routed yet. The platform was away for ${duration(crash.backAt - crash.killedAt)}.`,
+    `${plural(cut.length, "run was", "runs were")} under way; ${plural(waiting.length, "event was", "events were")} on disk and not routed yet. ${absence(crash)}`,
     `The ERP had booked ${plural(countOf(ledger, "unheard"), "order")} whose answer nobody heard. ${plural(countOf(ledger, "repeated"), "call was", "calls were")} repeated under the same idempotency key, and booked nothing again.`,
     ...(example === undefined ? [] : ["", timeline(example, evidence)])
   )

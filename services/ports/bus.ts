@@ -14,15 +14,37 @@ export interface Ticket {
   readonly later: (milliseconds: number) => Effect.Effect<void>
 }
 
+export interface BusFacts {
+  /** Whether an announcement surely outlives a power loss. Nobody may rely on it: the sweeper repairs what is lost. */
+  readonly survivesPowerLoss: boolean
+  /** Times that an announcement comes without being done before it is given up. */
+  readonly attemptsMax: number
+}
+
+/** Counted since the process started. */
+export interface BusFigures {
+  /** Announcements for which there was no room. The sweeper announces their scopes again. */
+  readonly dropped: number
+  /** Announcements that came `attemptsMax` times and were never done. The sweeper announces what is still open afresh. */
+  readonly givenUp: number
+}
+
 export class Bus extends Context.Service<
   Bus,
   {
-    readonly facts: { readonly survivesPowerLoss: boolean }
-    /** Announces that a scope has work. While an announcement of the scope is pending, further ones merge with it. */
+    readonly facts: BusFacts
+    /**
+     * Announces that a scope has work; never waits for a server, and never fails. While an announcement of the scope is pending
+     * and in nobody's hands, further ones merge with it; one that comes while a worker holds the ticket leads to another ticket.
+     */
     readonly announce: (scope: Scope) => Effect.Effect<void>
-    /** Tickets for this worker, at least once, in no order. Bounded: an unasked ticket stays pending. */
+    /**
+     * Tickets of the buckets that this process owns, at least once, in no order; a scope's next one comes when this one is done
+     * or its lease has run out. Bounded: an unasked ticket stays pending.
+     */
     readonly work: Stream.Stream<Ticket>
-    /** Scopes announced and not yet done. */
+    /** Scopes announced and not yet done, as far as it is known now. */
     readonly pending: Effect.Effect<number>
+    readonly figures: () => BusFigures
   }
 >()("tributary/ports/Bus") {}

@@ -3,6 +3,7 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { Position } from "#domain/ids.ts"
+import { kindAndIdOf, type StreamName } from "#domain/scope.ts"
 import type { StoredEvent } from "./journal.ts"
 import type { JournalUnavailable } from "./unavailable.ts"
 
@@ -19,7 +20,14 @@ export interface FeedQuery {
   readonly limit: number
   /** Only streams whose name starts with one of these (a bucket, or a bucket and a scope key). */
   readonly streamPrefixes?: ReadonlyArray<string>
+  /** Only streams of these kinds (`settings`, `flow`). */
+  readonly kinds?: ReadonlyArray<string>
 }
+
+/** Whether a query wants a stream's events. */
+export const wants = ({ kinds, streamPrefixes }: FeedQuery, stream: StreamName): boolean =>
+  (streamPrefixes === undefined || streamPrefixes.some((prefix) => stream.startsWith(prefix))) &&
+  (kinds === undefined || kinds.includes(kindAndIdOf(stream).kind))
 
 export class Feed extends Context.Service<
   Feed,

@@ -87,7 +87,12 @@ export interface LoadedStream {
 export class Journal extends Context.Service<
   Journal,
   {
-    readonly facts: { readonly maxAppendBytes: number; readonly durable: "fsync" | "server" }
+    readonly facts: {
+      readonly maxAppendBytes: number
+      readonly durable: "fsync" | "server"
+      /** Nobody else writes while this process runs: whoever had a run in hand before is surely gone. */
+      readonly soleWriter: boolean
+    }
     /** Identity of this log, kept for its life: positions of another journal are refused (R22). */
     readonly journalId: string
     /**

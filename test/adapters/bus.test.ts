@@ -1,25 +1,61 @@
-/** The bus within the process: the contract, and its bound. */
+/** The buses: the contract on each, and what is particular to the one within the process. */
+import { NatsContainer } from "@testcontainers/nats"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { assert, describe, it } from "vitest"
+import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { layerWith } from "#adapters/memory/bus.ts"
+import { layerOf } from "#adapters/memory/ownership.ts"
 import { Bus } from "#services/ports/bus.ts"
-import { busContract, leaseMillis } from "./bus.contract.ts"
-import { tenant } from "./installation.ts"
+import { containerRow, serverRow } from "../support/containers.ts"
+import { notVerified } from "../support/count-reporter.ts"
+import { natsBus } from "../support/nats-layers.ts"
+import { installedVersion, type NatsServer, startNatsServer } from "../support/nats-server.ts"
+import { announce, bucketsOfAll, busContract, keys, leaseMillis, realTime } from "./bus.contract.ts"
+import { acme, other, tenant } from "./installation.ts"
 
 busContract("in process", () => layerWith({ leaseMillis }))
 
+const onNats = (name: string, url: () => string) =>
+  busContract(name, () => natsBus(url(), { leaseMillis: realTime.leaseMillis }, layerOf(bucketsOfAll)), realTime)
+describe.skipIf(installedVersion === undefined)(installedVersion === undefined ? `nats-server: ${notVerified}` : "on this machine", () => {
+  let server: NatsServer
+  beforeAll(async () => {
+    server = await startNatsServer()
+  })
+  afterAll(() => server.remove())
+  onNats(`nats-server ${installedVersion}`, () => server.url)
+})
+serverRow("NATS", "TEST_NATS_URL", (url) => onNats("NATS", url))
+const startContainer = async () => {
+  const started = await new NatsContainer("nats:2.11-alpine").withJetStream().start()
+  const { servers, user, pass } = started.getConnectionOptions()
+  return { url: `nats://${user}:${pass}@${String(servers).replace(/^nats:\/\//u, "")}`, stop: () => started.stop() }
+}
+await containerRow("NATS", startContainer, (url) => onNats("NATS", url))
+
 describe("the bus within the process", () => {
-  it("keeps no more scopes than its bound, and takes others when some are done", () =>
-    Effect.runPromise(
+  const run = <A, E>(effect: Effect.Effect<A, E, Bus>) => Effect.runPromise(effect.pipe(Effect.provide(layerWith({ pendingMax: 2 }))))
+
+  it("gives first what was announced first", () =>
+    run(
       Effect.gen(function* () {
         const bus = yield* Bus
-        for (const letter of ["a", "b", "c"]) yield* bus.announce(tenant(letter))
+        yield* announce(other, acme)
+        assert.deepStrictEqual(keys(yield* Stream.runCollect(Stream.take(bus.work, 2))), [other.key, acme.key])
+      })
+    ))
+
+  it("keeps no more scopes than its bound, and takes others when some are done", () =>
+    run(
+      Effect.gen(function* () {
+        const bus = yield* Bus
+        yield* announce(...["a", "b", "c"].map(tenant))
         assert.strictEqual(yield* bus.pending, 2)
+        assert.strictEqual(bus.figures().dropped, 1)
         const [ticket] = yield* Stream.runCollect(Stream.take(bus.work, 1))
         yield* ticket!.done
         yield* bus.announce(tenant("c"))
         assert.strictEqual(yield* bus.pending, 2)
-      }).pipe(Effect.provide(layerWith({ pendingMax: 2 })))
+      })
     ))
 })

@@ -119,6 +119,27 @@ export const feedContract = (name: string, make: () => Installation) =>
         })
       ))
 
+    it("filters by kind of stream, and moves past what the filter leaves out", () =>
+      inNew(
+        Effect.gen(function* () {
+          const journal = yield* Journal
+          const feed = yield* Feed
+          yield* write(0, 5)
+          yield* journal.append(appendOf(acme, fresh("flow"), { events: [happened({ n: 100 })] }))
+          yield* write(5, 5)
+          const cases: ReadonlyArray<readonly [ReadonlyArray<string>, Array<number>]> = [
+            [["flow"], [100]],
+            [["run"], range(0, 10)],
+            [["flow", "settings"], [100]]
+          ]
+          for (const [kinds, expected] of cases) {
+            const pages = yield* readAll({ after: null, limit: 3, kinds })
+            assert.deepStrictEqual(numbers(pages), expected)
+            assert.strictEqual(pages.at(-1)!.position, yield* feed.head)
+          }
+        })
+      ))
+
     it("leaves out what was retired, and keeps its head", () =>
       inNew(
         Effect.gen(function* () {
@@ -128,7 +149,7 @@ export const feedContract = (name: string, make: () => Installation) =>
           const given = appendOf(acme, fresh("run"), { events: [happened({ n: 4 })] })
           const { position } = yield* journal.append(given)
           yield* journal.retire(acme, given.stream, 0)
-          assert.strictEqual(yield* feed.head, position)
+          assert.isTrue((yield* feed.head)! >= position, "a head never goes back")
         })
       ))
 

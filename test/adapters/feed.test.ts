@@ -16,10 +16,12 @@ import { positionText } from "#adapters/sqlite/stored-event.ts"
 import type { Position } from "#domain/ids.ts"
 import { Feed, type FeedPage } from "#services/ports/feed.ts"
 import { type Append, Journal, type StoredEvent } from "#services/ports/journal.ts"
+import { eventStoreRows, onEmptyLog } from "./eventstoredb/rows.ts"
 import { feedContract, readAll, write } from "./feed.contract.ts"
 import { acme, appendOf, fresh, happened, type Installation, type SqliteInstallation, session, sqliteInstallation } from "./installation.ts"
 
 feedContract("sqlite, the writer's process", sqliteInstallation)
+await eventStoreRows(onEmptyLog(feedContract))
 
 /** The reader over the writer's file, told of each new head as another thread would be. */
 const readerInstallation = (): Installation => {

@@ -1,4 +1,5 @@
 /** What a contract needs of an implementation: stores that can be closed and opened again over the same data. */
+import { randomUUID } from "node:crypto"
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -55,13 +56,13 @@ export const sqliteInstallation = (): SqliteInstallation => {
 }
 
 /** One opening of an installation for all tests of a suite. */
-export const shared = <Also>(installation: Installation<Also>) => {
+export const shared = <R>(installation: { readonly open: () => Layer.Layer<R, unknown>; readonly remove: () => unknown }) => {
   const runtime = ManagedRuntime.make(installation.open())
   afterAll(async () => {
     await runtime.dispose()
-    installation.remove()
+    await installation.remove()
   })
-  return <A, E>(effect: Effect.Effect<A, E, Stores | Also>): Promise<A> => runtime.runPromise(effect)
+  return <A, E>(effect: Effect.Effect<A, E, R>): Promise<A> => runtime.runPromise(effect)
 }
 
 /** Opens an installation for one effect and closes it again. */
@@ -76,7 +77,7 @@ export const other = tenant("b")
 let counter = 0
 /** A name that no test used before. */
 export const fresh = (kind: string): LocalName => `${kind}-${++counter}x${process.pid}`
-export const eventId = (): EventId => `event-${++counter}-${process.pid}` as EventId
+export const eventId = (): EventId => randomUUID() as EventId
 
 export const happened = (fields: Record<string, unknown> = {}): NewEvent => ({
   id: eventId(),

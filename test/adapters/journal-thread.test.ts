@@ -1,7 +1,7 @@
 /** The journal's thread loads nothing but its own files and Node: it starts in milliseconds, and small. */
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "vitest"
-import { RecentMap } from "#adapters/sqlite/recent-map.ts"
+import { RecentMap } from "#adapters/memory/recent-map.ts"
 
 const importsOf = (file: URL): ReadonlyArray<string> =>
   [...readFileSync(file, "utf8").matchAll(/^(?:import|export) (?!type )[^"]*from "([^"]+)"|^import "([^"]+)"/gmu)].map(
@@ -16,6 +16,7 @@ describe("the journal's thread", () => {
       seen.add(file.href)
       for (const name of importsOf(file)) {
         if (name.startsWith("./")) visit(new URL(name, file))
+        else if (name.startsWith("#")) visit(new URL(`../../${name.slice(1)}`, import.meta.url))
         else assert.isTrue(name.startsWith("node:"), `${file.pathname} imports ${name}`)
       }
     }

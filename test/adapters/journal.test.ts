@@ -15,6 +15,7 @@ import { type Append, Journal } from "#services/ports/journal.ts"
 import { OpenWork } from "#services/ports/open-work.ts"
 import { Payloads } from "#services/ports/payloads.ts"
 import { Vault } from "#services/ports/vault.ts"
+import { eventStoreRows } from "./eventstoredb/rows.ts"
 import {
   acme,
   appendOf,
@@ -29,6 +30,7 @@ import {
 import { journalContract } from "./journal.contract.ts"
 
 journalContract("sqlite", sqliteInstallation)
+await eventStoreRows(({ name, shared }) => journalContract(name, shared))
 
 describe("the journal on SQLite", () => {
   const made: Array<SqliteInstallation> = []

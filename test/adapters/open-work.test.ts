@@ -4,10 +4,12 @@ import * as Schema from "effect/Schema"
 import { assert, describe } from "vitest"
 import { OpenWorkIndex } from "#adapters/sqlite/open-work-index.ts"
 import { property } from "../support/property.ts"
+import { eventStoreRows, onEmptyLog } from "./eventstoredb/rows.ts"
 import { sqliteInstallation } from "./installation.ts"
 import { openWorkContract } from "./open-work.contract.ts"
 
 openWorkContract("sqlite", sqliteInstallation)
+await eventStoreRows(onEmptyLog(openWorkContract))
 
 const small = Schema.Literals([0, 1, 2, 3, 4, 5, 6, 7])
 const Step = Schema.Struct({ scope: small, stream: small, due: Schema.NullOr(small) })

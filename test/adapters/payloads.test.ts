@@ -8,10 +8,12 @@ import { contentRef } from "#domain/content.ts"
 import { localNameOf } from "#domain/scope.ts"
 import { Journal } from "#services/ports/journal.ts"
 import { Payloads } from "#services/ports/payloads.ts"
+import { eventStoreRows } from "./eventstoredb/rows.ts"
 import { acme, appendOf, fresh, happened, other, type SqliteInstallation, session, sqliteInstallation } from "./installation.ts"
 import { payloadsContract } from "./payloads.contract.ts"
 
 payloadsContract("sqlite", sqliteInstallation)
+await eventStoreRows(({ name, shared }) => payloadsContract(name, shared))
 
 describe("content on SQLite", () => {
   const made: Array<SqliteInstallation> = []

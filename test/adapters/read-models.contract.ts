@@ -5,7 +5,6 @@ import { assert, describe, it } from "vitest"
 import type { Position, SpaceKey, TenantKey } from "#domain/ids.ts"
 import { type Scope, spaceScope, tenantScope } from "#domain/scope.ts"
 import { type Condition, type ModelDefinition, type Query, ReadModels, type StoredView } from "#services/ports/read-models.ts"
-import type { ReadModelsUnavailable } from "#services/ports/unavailable.ts"
 
 const space = spaceScope("saaaabbbbccccddddeee" as SpaceKey)
 const otherSpace = spaceScope("szzzzbbbbccccddddeee" as SpaceKey)
@@ -38,7 +37,7 @@ const orders = (scope: Scope, count: number): ReadonlyArray<StoredView> =>
 
 type Store = ReadModels["Service"]
 
-export const readModelsContract = (name: string, layer: Effect.Effect<Layer.Layer<ReadModels, ReadModelsUnavailable>>) => {
+export const readModelsContract = (name: string, layer: Effect.Effect<Layer.Layer<ReadModels, unknown>>) => {
   const withStore = (body: (store: Store) => Effect.Effect<unknown, unknown>) =>
     Effect.runPromise(
       Effect.flatMap(layer, (layer) => Effect.flatMap(ReadModels, body).pipe(Effect.provide(layer))) as Effect.Effect<unknown>

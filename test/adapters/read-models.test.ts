@@ -5,16 +5,36 @@ import { DatabaseSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import * as mongodb from "#adapters/mongodb/read-models.ts"
 import * as sqlite from "#adapters/sqlite/read-models.ts"
 import type { Position, SpaceKey } from "#domain/ids.ts"
 import { spaceScope } from "#domain/scope.ts"
 import { ReadModels, type StoredView } from "#services/ports/read-models.ts"
+import { dropDatabases, newDatabase, realServers, standIn } from "../support/mongodb.ts"
 import { readModelsContract } from "./read-models.contract.ts"
 
 readModelsContract(
   "SQLite in memory",
   Effect.sync(() => Layer.fresh(sqlite.layer({ file: ":memory:", journalId: "journal" })))
 )
+
+const mongoRow = (name: string, url: () => string) => {
+  const made: Array<ReturnType<typeof newDatabase>> = []
+  afterAll(() => dropDatabases(made))
+  readModelsContract(
+    name,
+    Effect.sync(() => {
+      const database = newDatabase(url())
+      made.push(database)
+      return Layer.fresh(mongodb.layer({ url: database, journalId: "journal" }))
+    })
+  )
+}
+describe("MongoDB's stand-in", () => {
+  describe("of a replica set", () => mongoRow("MongoDB's stand-in, replica set", standIn({ replicaSet: "rs0" }).url))
+  describe("of a single server", () => mongoRow("MongoDB's stand-in, single server", standIn().url))
+})
+await realServers((url) => mongoRow("MongoDB", url))
 
 describe("SQLite on disk", () => {
   let folder = ""

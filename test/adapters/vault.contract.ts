@@ -1,11 +1,12 @@
 /** What every `Vault` keeps: secrets come back to their own place alone, and the newest one only. */
 import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { platformScope } from "#domain/scope.ts"
 import { type SecretRef, Vault } from "#services/ports/vault.ts"
-import { acme, fresh, type Installation, other, session, shared, space } from "./installation.ts"
+import { acme, fresh, other, session, shared, space } from "./installation.ts"
 
 const refOf = (field = "apiKey"): SecretRef => ({ owner: fresh("integration"), field })
 const put = (ref: SecretRef, secret: string, scope: typeof acme | typeof space = acme) =>
@@ -18,7 +19,13 @@ const get = (ref: SecretRef, atLeast = 1, scope: typeof acme | typeof space = ac
 const whyGone = <A, E>(effect: Effect.Effect<A, E, Vault>) =>
   Effect.map(Effect.result(effect), (result) => (Result.getFailure(result).valueOrUndefined as { why?: string } | undefined)?.why)
 
-export const vaultContract = (name: string, make: () => Installation) =>
+interface VaultInstallation {
+  /** Each use opens it anew, over the same data. */
+  readonly open: () => Layer.Layer<Vault, unknown>
+  readonly remove: () => unknown
+}
+
+export const vaultContract = (name: string, make: () => VaultInstallation) =>
   describe(`Vault: ${name}`, () => {
     const run = shared(make())
 
@@ -163,7 +170,7 @@ export const vaultContract = (name: string, make: () => Installation) =>
           })
         )
       } finally {
-        installation.remove()
+        await installation.remove()
       }
     })
   })

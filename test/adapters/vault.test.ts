@@ -1,4 +1,4 @@
-/** The vault on SQLite: the contract, and that nothing which was moved or set back in the file opens. */
+/** The vault: the contract on every store, and on SQLite that nothing which was moved or set back in the file opens. */
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
@@ -9,10 +9,20 @@ import { afterEach, assert, describe, it } from "vitest"
 import { KeyRing } from "#adapters/sqlite/key-ring.ts"
 import { VaultStore } from "#adapters/sqlite/vault-store.ts"
 import { Vault } from "#services/ports/vault.ts"
+import { mongoVault, realServers, standIn } from "../support/mongodb.ts"
 import { acme, other, type SqliteInstallation, session, sqliteInstallation } from "./installation.ts"
 import { vaultContract } from "./vault.contract.ts"
 
 vaultContract("sqlite", sqliteInstallation)
+
+const mongoRow = (name: string, url: () => string) => {
+  vaultContract(name, () => mongoVault(url))
+}
+describe("MongoDB's stand-in", () => {
+  describe("of a replica set", () => mongoRow("MongoDB's stand-in, replica set", standIn({ replicaSet: "rs0" }).url))
+  describe("of a single server", () => mongoRow("MongoDB's stand-in, single server", standIn().url))
+})
+await realServers((url) => mongoRow("MongoDB", url))
 
 describe("the vault on SQLite", () => {
   const made: Array<SqliteInstallation> = []

@@ -1,7 +1,7 @@
 /** The real platform as a process that a test starts, kills and starts again on the same folder and port. */
 import { type ChildProcess, spawn } from "node:child_process"
 import { once } from "node:events"
-import { mkdtempSync, rmSync } from "node:fs"
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs"
 import { createServer } from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -51,16 +51,36 @@ export interface PlatformProcess {
   readonly folder: string
   /** Everything that it printed in its present life. */
   readonly output: () => string
-  readonly start: () => Promise<void>
+  /** Starts it again; with another release's `main.ts` when one is given. */
+  readonly start: (main?: string) => Promise<void>
   /** `kill -9`. */
   readonly kill: () => Promise<void>
+  /** In order, by SIGTERM. */
+  readonly stop: () => Promise<void>
+  readonly isRunning: () => boolean
   readonly api: <A = unknown>(method: string, path: string, body?: unknown) => Promise<A>
   readonly remove: () => Promise<void>
 }
 
-/** Starts it for the first time. */
-export const startPlatform = async (env: Readonly<Record<string, string>> = {}): Promise<PlatformProcess> => {
-  const folder = mkdtempSync(join(tmpdir(), "tributary-fault-"))
+/** Starts it on a data folder that is there already, at `<folder>/data`. `key`: of an administrator in it. */
+export const startOnFolder = async (folder: string, key: string, start = main): Promise<PlatformProcess> =>
+  platformIn(folder, {}, start, /Tributary runs at .*\n()/u, key)
+
+/** Starts it for the first time, in a folder of its own unless one is given. */
+export const startPlatform = async (
+  env: Readonly<Record<string, string>> = {},
+  folder = mkdtempSync(join(tmpdir(), "tributary-fault-")),
+  firstMain = main
+): Promise<PlatformProcess> => platformIn(folder, env, firstMain, /First admin key.*: (trib_\S+)\n/u)
+
+const platformIn = async (
+  folder: string,
+  env: Readonly<Record<string, string>>,
+  firstMain: string,
+  started: RegExp,
+  knownKey?: string
+): Promise<PlatformProcess> => {
+  mkdirSync(folder, { recursive: true })
   const port = await freePort()
   const url = `http://127.0.0.1:${port}`
   const args = ["start", "--host", "127.0.0.1", "--port", String(port), "--data", join(folder, "data")]
@@ -70,17 +90,19 @@ export const startPlatform = async (env: Readonly<Record<string, string>> = {}):
     TRIBUTARY_LOG_LEVEL: "Warn",
     ...env
   }
-  let running = await launch(main, args, /First admin key.*: (trib_\S+)\n/u, settings)
-  const key = running.match[1]!
+  let running = await launch(firstMain, args, started, settings)
+  const key = knownKey ?? running.match[1]!
   return {
     url,
     key,
     folder,
     output: () => running.output(),
-    start: async () => {
-      running = await launch(main, args, /Tributary runs at .*\n/u, settings)
+    start: async (again = main) => {
+      running = await launch(again, args, /Tributary runs at .*\n/u, settings)
     },
     kill: () => end(running.child),
+    stop: () => end(running.child, "SIGTERM"),
+    isRunning: () => !ended(running.child),
     api: async <A>(method: string, path: string, body?: unknown): Promise<A> => {
       const response = await fetch(`${url}/api/v1${path}`, {
         method,

@@ -25,6 +25,7 @@ import {
   quick,
   run,
   runOnTestClock,
+  type Started,
   Step,
   someSteps,
   sorted,
@@ -318,6 +319,69 @@ describe("a crash", () => {
         yield* TestClock.adjust("1 minute")
         yield* caughtUp(views, log)
         assert.deepStrictEqual(sorted(yield* contents(views)), sorted(folded(log)))
+      })
+    ))
+})
+
+describe("several processes over one store", () => {
+  const shared = { ...quick, shared: true }
+  const showing = { ...shared, follows: false }
+
+  it("show what one of them stores, as soon as somebody waits for it", () =>
+    run(
+      Effect.gen(function* () {
+        const log = new Log()
+        const { views: api } = yield* started(log, [tallies], showing)
+        const asked = yield* Effect.forkChild(api.find("tallies", { scope: space, across: space, limit: 500 }, null))
+        fill(log, someSteps(20))
+        const { wake } = yield* started(log, [tallies], shared)
+        yield* Fiber.join(asked)
+        fill(log, someSteps(15))
+        wake()
+        const { items } = yield* api.find("tallies", { scope: space, across: space, limit: 500 }, log.head)
+        assert.deepStrictEqual(sorted(items), sorted(folded(log)))
+        assert.strictEqual((yield* statusOf(api, "tallies")).serving?.status, "standby")
+      })
+    ))
+  it("carry out a rebuild that one of them was asked for, and go over to it", () =>
+    runOnTestClock(
+      Effect.gen(function* () {
+        const log = new Log()
+        fill(log, someSteps(20))
+        const { views: worker } = yield* started(log, [tallies], shared)
+        const { views: api } = yield* started(log, [tallies], showing)
+        const shows = (views: Started, model: string) =>
+          until(
+            Effect.gen(function* () {
+              yield* TestClock.adjust("1 second")
+              const { serving, building } = yield* statusOf(views, "tallies")
+              return building === null && serving?.model === model && serving.position === log.head
+            })
+          )
+        yield* shows(worker, "tallies@1")
+        yield* shows(api, "tallies@1")
+        yield* api.rebuild("tallies")
+        yield* api.rebuild("tallies")
+        fill(log, someSteps(5))
+        yield* shows(worker, "tallies@1+2")
+        yield* shows(api, "tallies@1+2")
+        assert.deepStrictEqual(sorted(yield* contents(api)), sorted(folded(log)))
+      })
+    ))
+  it("fold every event once, whoever of two runs the projection", () =>
+    run(
+      Effect.gen(function* () {
+        const log = new Log()
+        const first = yield* started(log, [tallies], shared)
+        const second = yield* started(log, [tallies], shared)
+        for (let batch = 0; batch < 30; batch++) {
+          fill(log, someSteps(4))
+          first.wake()
+          second.wake()
+          yield* Effect.yieldNow
+        }
+        const { items } = yield* first.views.find("tallies", { scope: space, across: space, limit: 500 }, log.head)
+        assert.deepStrictEqual(sorted(items), sorted(folded(log)))
       })
     ))
 })

@@ -9,6 +9,7 @@ import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Expressions from "#adapters/jsonata/expressions.ts"
 import * as Bus from "#adapters/memory/bus.ts"
+import * as OwnershipLive from "#adapters/memory/ownership.ts"
 import { parseAllowList } from "#adapters/net/egress.ts"
 import * as EntropyLive from "#adapters/node/entropy.ts"
 import * as JournalLive from "#adapters/sqlite/journal.ts"
@@ -23,9 +24,16 @@ import { Endpoints } from "#services/endpoints.ts"
 import { Flows } from "#services/flows.ts"
 import { Ingest } from "#services/ingest.ts"
 import { ParkedRuns } from "#services/parked-runs.ts"
+import type { Bus as WakeUps } from "#services/ports/bus.ts"
+import type { Entropy } from "#services/ports/entropy.ts"
+import type { Expressions as ExpressionsPort } from "#services/ports/expressions.ts"
 import { Journal } from "#services/ports/journal.ts"
 import { MasterKey } from "#services/ports/master-key.ts"
+import type { OpenWork } from "#services/ports/open-work.ts"
 import { Outbound } from "#services/ports/outbound.ts"
+import type { Ownership } from "#services/ports/ownership.ts"
+import type { Payloads } from "#services/ports/payloads.ts"
+import type { Vault } from "#services/ports/vault.ts"
 import { Quotas } from "#services/quotas.ts"
 import { Router } from "#services/router.ts"
 import { Runner } from "#services/runner.ts"
@@ -47,6 +55,9 @@ const masterKey = Layer.succeed(MasterKey, MasterKey.of({ id: "test", key: Redac
 export type Fate = <A, E>(what: "append" | "call", effect: Effect.Effect<A, E>) => Effect.Effect<A, E>
 const lives: Fate = (_what, effect) => effect
 
+/** What the engine needs of the world. */
+export type EnginePorts = Journal | OpenWork | Payloads | Vault | WakeUps | Outbound | Entropy | ExpressionsPort | Ownership
+
 const fatedJournal = (fate: Fate) =>
   Layer.effect(
     Journal,
@@ -58,20 +69,10 @@ const fatedOutbound = (fate: Fate) =>
     Effect.map(Outbound, (outbound) => Outbound.of({ ...outbound, call: (request) => fate("call", outbound.call(request)) }))
   )
 
-/** The engine's layers over a data folder. */
-export const engineLayer = (folder: string, fate: Fate = lives) => {
-  const stores = JournalLive.layer({ journalFile: join(folder, "journal.db"), vaultFile: join(folder, "vault.db"), eventTypes }).pipe(
-    Layer.provide(masterKey)
-  )
-  const outside = Layer.mergeAll(
-    EntropyLive.layer,
-    Expressions.layer,
-    Bus.layer,
-    OutboundLive.layer({ allow: Result.getOrThrow(parseAllowList("127.0.0.1")) })
-  )
-  const fated = Layer.mergeAll(fatedJournal(fate), fatedOutbound(fate)).pipe(Layer.provideMerge(Layer.mergeAll(stores, outside)))
-  const foundation = Transact.layer.pipe(Layer.provideMerge(fated))
-  const policy = Layer.mergeAll(Quotas.layer, Tenants.layer, Spaces.layer, Accounts.layer, Connectors.layerWith(builtIn)).pipe(
+/** The services of the engine, over whatever keeps the ports. */
+export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | EnginePorts, E>, connectors: ReadonlyArray<string> = builtIn) => {
+  const foundation = Transact.layer.pipe(Layer.provideMerge(ports))
+  const policy = Layer.mergeAll(Quotas.layer, Tenants.layer, Spaces.layer, Accounts.layer, Connectors.layerWith(connectors)).pipe(
     Layer.provideMerge(Settings.layer),
     Layer.provideMerge(foundation)
   )
@@ -86,6 +87,21 @@ export const engineLayer = (folder: string, fate: Fate = lives) => {
     Layer.provideMerge(definitions)
   )
   return Deliveries.layer.pipe(Layer.provideMerge(Layer.mergeAll(Ingest.layer, Runs.layer)), Layer.provideMerge(running))
+}
+
+/** The engine's layers over a data folder. */
+export const engineLayer = (folder: string, fate: Fate = lives) => {
+  const stores = JournalLive.layer({ journalFile: join(folder, "journal.db"), vaultFile: join(folder, "vault.db"), eventTypes }).pipe(
+    Layer.provide(masterKey)
+  )
+  const outside = Layer.mergeAll(
+    EntropyLive.layer,
+    Expressions.layer,
+    Bus.layer,
+    OwnershipLive.layer,
+    OutboundLive.layer({ allow: Result.getOrThrow(parseAllowList("127.0.0.1")) })
+  )
+  return servicesOver(Layer.mergeAll(fatedJournal(fate), fatedOutbound(fate)).pipe(Layer.provideMerge(Layer.mergeAll(stores, outside))))
 }
 
 export type Engine = Layer.Success<ReturnType<typeof engineLayer>>

@@ -9,12 +9,15 @@ import { Authenticated, Described, Needs, Permitted } from "./guards.ts"
 export const SystemInfo = Schema.Struct({
   version: Schema.String,
   node: Schema.String,
+  form: Schema.Literals(["embedded", "distributed"]),
+  role: Schema.Literals(["all", "api", "worker"]),
   /** Id of the journal: positions of another one do not compare. */
   journalId: Schema.String,
   /** Position of the newest event; null on an empty journal. */
   head: Schema.NullOr(Schema.String),
-  dataFolder: Schema.String,
-  disk: Schema.Struct({ usedBytes: Schema.Int, freeBytes: Schema.Int, totalBytes: Schema.Int }),
+  /** Null where servers keep the stores. */
+  dataFolder: Schema.NullOr(Schema.String),
+  disk: Schema.NullOr(Schema.Struct({ usedBytes: Schema.Int, freeBytes: Schema.Int, totalBytes: Schema.Int })),
   startedAt: Schema.Int
 })
 

@@ -3,7 +3,7 @@ import { assert, describe, it } from "vitest"
 import type { LedgerEntry } from "#infra/demo/messages.ts"
 import { type Evidence, prove } from "#infra/demo/proof.ts"
 
-const crash = { killedAt: 100, backAt: 200, inHand: 1 }
+const crash = { killedAt: 100, backAt: 200, inHand: 1, restarted: true }
 const booked = (order: string, tenant: string): LedgerEntry => ({ kind: "booked", key: `k${order}`, tenant, order, bodyHash: "h", at: 1 })
 const runOf = (id: string, startedAt: number, finishedAt: number, status = "succeeded") =>
   ({ id, status, startedAt, finishedAt, steps: [] }) as unknown as Evidence["records"][number]["runs"][number]

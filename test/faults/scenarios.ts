@@ -1,0 +1,12 @@
+/** The fault scenarios by their names in the plan, each loaded when it is asked for. */
+import type { Scenario } from "./scenario.ts"
+
+export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
+  F1: async () => (await import("./kills.ts")).kills,
+  F4: async () => (await import("./power-loss/power-loss.ts")).powerLoss,
+  F5: async () => (await import("./damage/damage.ts")).damage,
+  F6: async () => (await import("./disk-full.ts")).diskFull,
+  F15: async () => (await import("./noisy-neighbour.ts")).noisyNeighbour,
+  F16: async () => (await import("./mixed-versions/mixed-versions.ts")).mixedVersions,
+  F17: async () => (await import("./snapshot-equality.ts")).snapshotEquality
+}
