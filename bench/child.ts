@@ -74,15 +74,20 @@ const statusBytes = (pid: number, key: "VmRSS" | "VmHWM"): number => {
   return Number(found?.[1] ?? 0) * 1024
 }
 
-/** Starts a Node process with this bench's own Node. */
-export const launch = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}, cwd?: string): Child => {
-  const child = spawn(process.execPath, args, {
+/** Starts a Node process with this bench's own Node, or another program. Its input is open for as long as the bench lives. */
+export const launch = (
+  args: ReadonlyArray<string>,
+  env: Readonly<Record<string, string>> = {},
+  cwd?: string,
+  program = process.execPath
+): Child => {
+  const child = spawn(program, args, {
     env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ["pipe", "pipe", "pipe"],
     ...(cwd === undefined ? {} : { cwd })
   })
   const pid = child.pid
-  if (pid === undefined) throw new Error(`Could not start ${process.execPath} ${args.join(" ")}.`)
+  if (pid === undefined) throw new Error(`Could not start ${program} ${args.join(" ")}.`)
   children.add(child)
   let output = ""
   const listeners = new Set<() => void>()

@@ -17,7 +17,9 @@ const groups: Readonly<Record<string, () => Promise<Measure>>> = {
   journal: async () => (await import("./rows/journal.ts")).journalRow,
   memory: async () => (await import("./rows/memory.ts")).memory,
   tenants: async () => (await import("./rows/tenants.ts")).tenants,
-  start: async () => (await import("./rows/start.ts")).start
+  start: async () => (await import("./rows/start.ts")).start,
+  distributed: async () => (await import("./rows/distributed.ts")).distributed,
+  workers: async () => (await import("./rows/workers.ts")).workers
 }
 const names = Object.keys(groups)
 

@@ -15,6 +15,8 @@ export interface StartOptions {
   readonly key?: string | undefined
   /** Arguments for Node itself, such as an inspector. */
   readonly nodeArguments?: ReadonlyArray<string>
+  /** Variables beyond the usual ones, such as the servers of the distributed form. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export interface Platform {
@@ -47,7 +49,8 @@ const sampleOf = (text: string, name: string): number => {
 /** Starts the process as `npm start` does, without waiting until it answers. */
 export const spawnPlatform = async ({
   folder,
-  nodeArguments = []
+  nodeArguments = [],
+  environment = {}
 }: StartOptions): Promise<{ readonly url: string; readonly child: Child }> => {
   const port = await freePort()
   const child = launch(
@@ -67,7 +70,8 @@ export const spawnPlatform = async ({
       MALLOC_ARENA_MAX: "2",
       TRIBUTARY_MASTER_KEY_FILE: masterKeyFileOf(folder),
       TRIBUTARY_EGRESS_ALLOW: "127.0.0.1",
-      TRIBUTARY_LOG_LEVEL: "Warn"
+      TRIBUTARY_LOG_LEVEL: "Warn",
+      ...environment
     },
     root
   )

@@ -8,6 +8,7 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import { limits } from "#services/worker.ts"
 
 /** `api` answers and takes in, `worker` routes and runs, `all` does both. */
 export type Role = "all" | "api" | "worker"
@@ -48,6 +49,8 @@ export interface ProcessSettings {
   /** Null: the embedded form, in the data folder. */
   readonly servers: Servers | null
   readonly role: Role
+  /** Runs and routings in hand at the same time in this process. */
+  readonly runsInFlight: number
   /** Where integration and run events are published, when they are. */
   readonly relay: Option.Option<ServerAddress>
   /** How the outside reaches us, without a trailing slash; the listening address when it is not set. */
@@ -96,6 +99,10 @@ const environment = Config.all({
   mongodbCaFile: Config.String("MONGODB_CA_FILE").pipe(Config.option),
   vaultReplicaSet: Config.Literals(["required", "optional"], "VAULT_REPLICA_SET").pipe(Config.withDefault("required" as const)),
   role: Config.Literals(["all", "api", "worker"], "ROLE").pipe(Config.withDefault("all" as const)),
+  runsInFlight: Config.schema(
+    Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 65_536 })),
+    "RUNS_IN_FLIGHT"
+  ).pipe(Config.withDefault(limits.inFlight)),
   publicUrl: Config.String("PUBLIC_URL").pipe(Config.option),
   trustedProxies: Config.Int("TRUSTED_PROXIES").pipe(Config.withDefault(0)),
   egressAllow: Config.String("EGRESS_ALLOW").pipe(Config.withDefault("")),
@@ -144,11 +151,24 @@ export const readSettings = (flags: StartFlags = {}) =>
     if (servers instanceof SettingsRefused) return yield* servers
     const refused = togetherWith(servers, found)
     if (refused !== null) return yield* refused
-    const { host, port, dataFolder, masterKey, masterKeyFile, publicUrl, trustedProxies, egressAllow, logLevel, stopSeconds, role, relay } =
-      {
-        ...found,
-        ...flags
-      }
+    const {
+      host,
+      port,
+      dataFolder,
+      masterKey,
+      masterKeyFile,
+      publicUrl,
+      trustedProxies,
+      egressAllow,
+      logLevel,
+      stopSeconds,
+      role,
+      runsInFlight,
+      relay
+    } = {
+      ...found,
+      ...flags
+    }
     return {
       host,
       port,
@@ -157,6 +177,7 @@ export const readSettings = (flags: StartFlags = {}) =>
       masterKeyFile,
       servers,
       role,
+      runsInFlight,
       relay,
       publicUrl: Option.map(publicUrl, (url) => url.replace(/\/+$/u, "")),
       trustedProxies,

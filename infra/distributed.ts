@@ -18,7 +18,6 @@ import { prefixOf } from "#adapters/nats/work-stream.ts"
 import * as masterKey from "#adapters/node/master-key.ts"
 import { allEvents, eventVersions } from "#domain/registry.ts"
 import { projections } from "#projections/registry.ts"
-import * as freshness from "#services/freshness.ts"
 import { Journal } from "#services/ports/journal.ts"
 import { MasterKey } from "#services/ports/master-key.ts"
 import { Ownership } from "#services/ports/ownership.ts"
@@ -74,7 +73,7 @@ const log = (settings: ProcessSettings, servers: Servers) => {
         nats(natsOptions(servers.bus, `tributary ${settings.role}`))
       )
     ),
-    Layer.provideMerge(masterKey.layer(masterKeyOptions(settings)))
+    Layer.provideMerge(masterKey.layer({ ...masterKeyOptions(settings), mayMake: false }))
   )
   return Layer.mergeAll(installation(settings), work).pipe(Layer.provideMerge(owned(settings)), Layer.provideMerge(stores))
 }
@@ -98,7 +97,7 @@ const told = ({ relay: address, role }: ProcessSettings) =>
 
 /** Everything except HTTP. */
 export const layer = (settings: ProcessSettings, servers: Servers) =>
-  Layer.mergeAll(freshness.layer, told(settings)).pipe(
+  told(settings).pipe(
     Layer.provideMerge(
       servicesOver(Layer.mergeAll(views(settings, servers), wakeUps).pipe(Layer.provideMerge(log(settings, servers))), settings)
     )

@@ -2,7 +2,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import { Ingest } from "#services/ingest.ts"
-import type { Bus } from "#services/ports/bus.ts"
+import { Bus } from "#services/ports/bus.ts"
 import { OpenWork } from "#services/ports/open-work.ts"
 import { ViewServer } from "#services/ports/view-server.ts"
 import { Router } from "#services/router.ts"
@@ -11,8 +11,12 @@ import { Transact } from "#services/transact.ts"
 import { Worker } from "#services/worker.ts"
 import { counter, counterBy, gauge, type Metric, type MetricSource } from "./metrics.ts"
 
-/** Positions are counted numbers in the embedded journal, so that a lag can be told in events. */
-const lag = (head: string | null, position: string | null): number => Math.max(0, Number(head ?? 0) - Number(position ?? 0))
+/** Positions are counted numbers in the embedded journal, so that a lag can be told in events; elsewhere it is 0 or not told. */
+const lag = (head: string | null, position: string | null): number | null => {
+  if (head === position) return 0
+  const events = Number(head ?? 0) - Number(position ?? 0)
+  return Number.isFinite(events) ? Math.max(0, events) : null
+}
 
 export const figures = (
   context: Context.Context<Bus | Ingest | OpenWork | Router | Runner | Transact | ViewServer | Worker>
@@ -22,6 +26,7 @@ export const figures = (
   const runner = Context.get(context, Runner)
   const transact = Context.get(context, Transact)
   const worker = Context.get(context, Worker)
+  const bus = Context.get(context, Bus)
   const openWork = Context.get(context, OpenWork)
   const views = Context.get(context, ViewServer)
 
@@ -29,6 +34,7 @@ export const figures = (
     const { accepted, duplicates, refused, bytes } = ingest.figures()
     const { streams, waiting, appended, conflicts } = transact.figures()
     const { ready, inFlight, timers } = worker.figures()
+    const { dropped, givenUp } = bus.figures()
     return [
       counterBy("ingest_total", "Webhook calls by what became of them.", "outcome", { accepted, duplicate: duplicates, refused }),
       counter("ingest_bytes_total", "Bytes of accepted webhook bodies.", bytes),
@@ -36,6 +42,10 @@ export const figures = (
       counterBy("runs_total", "Runs by what became of them.", "outcome", runner.figures()),
       counter("events_appended_total", "Events written to the journal.", appended),
       counter("append_conflicts_total", "Appends decided again after somebody else's.", conflicts),
+      counterBy("announcements_lost_total", "Wake-ups that did not come to their end; the sweep repairs them.", "why", {
+        dropped,
+        givenUp
+      }),
       gauge("streams_cached", "Streams in memory.", streams),
       gauge("commands_waiting", "Commands that wait for their turn.", waiting),
       gauge("work_ready", "Deliveries and runs that wait for a worker.", ready),
@@ -51,10 +61,10 @@ export const figures = (
         name: "view_lag_events",
         help: "Events that a projection has not seen yet.",
         type: "gauge",
-        samples: projections.map(({ name, serving, head }) => ({
-          value: lag(head, serving?.position ?? null),
-          labels: { projection: name }
-        }))
+        samples: projections.flatMap(({ name, serving, head }) => {
+          const value = lag(head, serving?.position ?? null)
+          return value === null ? [] : [{ value, labels: { projection: name } }]
+        })
       }
     ]
   )

@@ -16,6 +16,7 @@ import { Deliveries } from "#services/deliveries.ts"
 import { Enablements } from "#services/enablements.ts"
 import { Endpoints } from "#services/endpoints.ts"
 import { Flows } from "#services/flows.ts"
+import * as freshness from "#services/freshness.ts"
 import { Ingest } from "#services/ingest.ts"
 import { ParkedRuns } from "#services/parked-runs.ts"
 import type { Bus } from "#services/ports/bus.ts"
@@ -57,10 +58,14 @@ export const masterKeyOptions = (settings: ProcessSettings): MasterKeyOptions =>
   ...(Option.isSome(settings.masterKeyFile) ? { file: settings.masterKeyFile.value } : {})
 })
 
+/** Where other processes write to the log too, what is remembered of it has to be kept true. */
+const memory = (settings: ProcessSettings) =>
+  settings.servers === null ? Transact.layer : freshness.layer.pipe(Layer.provideMerge(Transact.layer))
+
 /** What decides on the log: enough for `keys reset`. */
 export const foundationOver = <Ports, E>(log: Layer.Layer<Ports | LogPorts, E>, settings: ProcessSettings) =>
   Layer.mergeAll(Spaces.layer, ApiKeys.layer).pipe(
-    Layer.provideMerge(Transact.layer),
+    Layer.provideMerge(memory(settings)),
     Layer.provideMerge(Layer.mergeAll(log, entropy.layer, Layer.succeed(Process, settings)))
   )
 
@@ -78,7 +83,7 @@ export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | LogPorts | Sha
     Layer.provideMerge(Layer.mergeAll(Flows.layer, Connections.layer, Endpoints.layer)),
     Layer.provideMerge(policy)
   )
-  const running = Worker.layer.pipe(
+  const running = Worker.layerWith(settings.runsInFlight).pipe(
     Layer.provideMerge(Router.layer),
     Layer.provideMerge(Runner.layer),
     Layer.provideMerge(Layer.mergeAll(StepCalls.layer, Suspects.layer, ParkedRuns.layer)),

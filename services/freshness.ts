@@ -5,6 +5,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Position } from "#domain/ids.ts"
 import { Feed } from "./ports/feed.ts"
+import type { JournalUnavailable } from "./ports/unavailable.ts"
 import { Transact } from "./transact.ts"
 
 /**
@@ -28,16 +29,17 @@ export const remembered: ReadonlyArray<string> = [
 const pageEvents = 500
 const retryMillis = 1_000
 
-/** For processes that share a journal; one that is alone with its journal knows all that happens. */
-export const layer: Layer.Layer<never, never, Feed | Transact> = Layer.effectDiscard(
+/**
+ * For processes that share a journal; one that is alone with its journal knows all that happens. It stands right on `Transact`, under
+ * whatever reads: the head has to be known before anything is in memory.
+ */
+export const layer: Layer.Layer<never, JournalUnavailable, Feed | Transact> = Layer.effectDiscard(
   Effect.gen(function* () {
     const feed = yield* Feed
     const { overtake } = yield* Transact
-    let after: Position | null | undefined
-    const follow = Effect.gen(function* () {
-      // Nothing is in memory before the first look.
-      after ??= yield* feed.head
-      yield* feed.follow({ after, limit: pageEvents, kinds: remembered }).pipe(
+    let after: Position | null = yield* feed.head
+    const follow = Effect.suspend(() =>
+      feed.follow({ after, limit: pageEvents, kinds: remembered }).pipe(
         Stream.runForEach((page) =>
           Effect.sync(() => {
             for (const { stream, revision } of page.events) overtake(stream, revision)
@@ -45,7 +47,7 @@ export const layer: Layer.Layer<never, never, Feed | Transact> = Layer.effectDis
           })
         )
       )
-    })
+    )
     yield* follow.pipe(
       Effect.tapError((error) => Effect.logWarning(`What others change is not seen for the moment: ${error.message}`)),
       Effect.retry(Schedule.spaced(retryMillis)),

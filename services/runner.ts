@@ -285,6 +285,7 @@ export class Runner extends Context.Service<
         rejection._tag === "StepNotYours" || rejection._tag === "RunNotInState"
           ? Effect.sync(() => {
               drive.onRecord?.()
+              resumedHere.delete(drive.runId)
               forget(drive.scope, `run-${drive.runId}`)
             })
           : Effect.fail(rejection)
@@ -302,7 +303,10 @@ export class Runner extends Context.Service<
         const chain = yield* settings.chain(scope, { flowId: start.flow.flowId })
         const drive = newDrive(scope, actor, start, chain, run.initialState)
         drive.presumeAbsent = true
-        drive.onRecord = start.onRecord
+        drive.onRecord = () => {
+          resumedHere.set(start.runId, true)
+          start.onRecord()
+        }
         drive.reserved = start.reserved
         figures.started++
         yield* decide(drive, {
@@ -367,8 +371,14 @@ export class Runner extends Context.Service<
         const found = yield* read(run, scope, runId)
         const now = yield* Clock.currentTimeMillis
         const due = run.workDue!(found.state)
-        if (found.state.started === null || due === null || due > now) return null
-        const until = recovered && !soleWriter ? callsUntil(found.state) : 0
+        if (found.state.started === null || due === null || due > now) {
+          // Who looked too early must not remember it: another process may go on with it.
+          if (!soleWriter) forget(scope, `run-${runId}`)
+          return null
+        }
+        // A timer of ours may come upon a call that another process has announced since.
+        const inOthersHands = recovered || Object.values(found.state.steps).some(({ status }) => status === "started")
+        const until = inOthersHands && !soleWriter ? callsUntil(found.state) : 0
         if (until > now) {
           // Whoever has it may go on with it: it is looked at afresh.
           forget(scope, `run-${runId}`)
@@ -376,7 +386,7 @@ export class Runner extends Context.Service<
         }
         const { flowId, version, deliveryId, connectionId } = found.state.started
         const origin: Origin = { actor, correlationId: deliveryId }
-        if (recovered && found.state.status === "running" && resumedHere.get(runId) === undefined) {
+        if (inOthersHands && found.state.status === "running" && resumedHere.get(runId) === undefined) {
           const resumed = yield* transact(run, scope, runId, { _tag: "ResumeRun" }, { origin })
           resumedHere.set(runId, true)
           if (resumed.state.status === "quarantined") {

@@ -92,7 +92,12 @@ export class Runs extends Context.Service<
     Effect.gen(function* () {
       const journal = yield* Journal
       const payloads = yield* Payloads
-      const { read, transact } = yield* Transact
+      const { forget, read, transact } = yield* Transact
+      /** Runs are not kept fresh (see `remembered`): where others write too, people are answered from the log. */
+      const afresh = (scope: TenantScope, runId: string) =>
+        Effect.sync(() => {
+          if (!journal.facts.soleWriter) forget(scope, `run-${runId}`)
+        })
 
       const change = (
         scope: TenantScope,
@@ -102,7 +107,7 @@ export class Runs extends Context.Service<
         expecting: Expecting = {},
         contents: ReadonlyArray<{ slot: string; bytes: string }> = []
       ) =>
-        transact(run, scope, runId, command, { origin, contents, ...expecting }).pipe(
+        Effect.andThen(afresh(scope, runId), transact(run, scope, runId, command, { origin, contents, ...expecting })).pipe(
           Effect.catchTag("RunNotFound", () => Effect.fail(new RunNotFound({ runId }))),
           Effect.catchTag("StepNotYours", (error: StepNotYours) => Effect.die(error))
         )
@@ -174,6 +179,7 @@ export class Runs extends Context.Service<
           change(scope, runId, { _tag: "CancelRun", ...(reason === undefined ? {} : { reason }) }, origin, expecting),
         retry: (scope, runId, origin, expecting) => change(scope, runId, { _tag: "RetryRun" }, origin, expecting),
         decide: Effect.fnUntraced(function* (scope, runId, step, decision, output, origin, expecting) {
+          yield* afresh(scope, runId)
           const { state } = yield* read(run, scope, runId)
           const slot = `${step}.${(state.steps[step]?.attempt ?? 0) + 1}.out`
           const contents = decision === "succeeded" ? [{ slot, bytes: JSON.stringify({ output: output ?? null }) }] : []
@@ -181,6 +187,7 @@ export class Runs extends Context.Service<
           return yield* change(scope, runId, { _tag: "DecideStep", step, decision, ...found }, origin, expecting, contents)
         }),
         get: Effect.fnUntraced(function* (scope, runId) {
+          yield* afresh(scope, runId)
           const { state } = yield* read(run, scope, runId as RunId)
           return state.status === "absent" ? yield* new RunNotFound({ runId }) : state
         }),

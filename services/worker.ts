@@ -21,7 +21,7 @@ import { Settings } from "./settings.ts"
 import { Transact } from "./transact.ts"
 
 export const limits = {
-  /** Runs and routings in hand at the same time in this process; a tenant's own share is the setting `runs.inFlightMax`. */
+  /** Runs and routings in hand at the same time in a process unless it says otherwise; a tenant's own share is the setting `runs.inFlightMax`. */
   inFlight: 8_192,
   /** Deliveries routed together, and items taken from one tenant before the next has its turn. */
   quantum: 64,
@@ -93,348 +93,353 @@ export class Worker extends Context.Service<
     readonly idle: Effect.Effect<void>
   }
 >()("tributary/services/Worker") {
-  static readonly layer = Layer.effect(
-    Worker,
-    Effect.gen(function* () {
-      const transact = yield* Transact
-      const openWork = yield* OpenWork
-      const bus = yield* Bus
-      const ownership = yield* Ownership
-      const router = yield* Router
-      const runner = yield* Runner
-      const parkedRuns = yield* ParkedRuns
-      const settings = yield* Settings
-      const fibers = yield* FiberSet.make<void, never>()
-      const fork = yield* FiberSet.runtime(fibers)<never>()
-      const context = yield* Effect.context<never>()
-      const clock = Effect.runSyncWith(context)(Clock.Clock)
+  /** `inFlightMax`: runs and routings in hand at the same time in this process. */
+  static readonly layerWith = (inFlightMax: number) =>
+    Layer.effect(
+      Worker,
+      Effect.gen(function* () {
+        const transact = yield* Transact
+        const openWork = yield* OpenWork
+        const bus = yield* Bus
+        const ownership = yield* Ownership
+        const router = yield* Router
+        const runner = yield* Runner
+        const parkedRuns = yield* ParkedRuns
+        const settings = yield* Settings
+        const fibers = yield* FiberSet.make<void, never>()
+        const fork = yield* FiberSet.runtime(fibers)<never>()
+        const context = yield* Effect.context<never>()
+        const clock = Effect.runSyncWith(context)(Clock.Clock)
 
-      const tenants = new Map<ScopeKey, Tenant>()
-      const ring: Array<Tenant> = []
-      const holds = new Map<StreamName, Hold>()
-      const failures = new Map<StreamName, number>()
-      const timers = new DueQueue<{ readonly scope: SpaceScope | TenantScope; readonly item: Item }>()
-      /** Streams with a timer. */
-      const timed = new Set<StreamName>()
-      const idlers: Array<() => void> = []
-      /** Deliveries that wait to be let in, the oldest first, with the time until which they wait. */
-      const intake: Array<{ readonly until: number; readonly enter: () => void }> = []
-      let intakeTimer = false
-      let ready = 0
-      let inFlight = 0
-      let stopped = false
-      let armed: { readonly at: number; readonly fiber: Fiber.Fiber<void> } | undefined
+        const tenants = new Map<ScopeKey, Tenant>()
+        const ring: Array<Tenant> = []
+        const holds = new Map<StreamName, Hold>()
+        const failures = new Map<StreamName, number>()
+        const timers = new DueQueue<{ readonly scope: SpaceScope | TenantScope; readonly item: Item }>()
+        /** Streams with a timer. */
+        const timed = new Set<StreamName>()
+        const idlers: Array<() => void> = []
+        /** Deliveries that wait to be let in, the oldest first, with the time until which they wait. */
+        const intake: Array<{ readonly until: number; readonly enter: () => void }> = []
+        let intakeTimer = false
+        let ready = 0
+        let inFlight = 0
+        let stopped = false
+        let armed: { readonly at: number; readonly fiber: Fiber.Fiber<void> } | undefined
 
-      const tenantOf = (scope: SpaceScope | TenantScope): Tenant => {
-        const known = tenants.get(scope.key)
-        if (known !== undefined) return known
-        const tenant: Tenant = {
-          scope,
-          deliveries: [],
-          others: [],
-          inFlight: 0,
-          inFlightMax: firstInFlightMax,
-          routing: false,
-          queued: false
-        }
-        tenants.set(scope.key, tenant)
-        return tenant
-      }
-      const isOurs = ({ key }: Scope) => ownership.owned().has(bucketOf(key))
-      const hasWork = (tenant: Tenant) =>
-        tenant.inFlight < tenant.inFlightMax && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
-
-      const admit = (now: number) => {
-        let free = limits.readyBeforeIntake - ready
-        while (intake.length > 0 && (free > 0 || intake[0]!.until <= now)) {
-          free--
-          intake.shift()!.enter()
-        }
-      }
-      /** One timer lets those in that have waited long enough. */
-      const watchIntake = () => {
-        if (intakeTimer || intake.length === 0) return
-        intakeTimer = true
-        const look = Effect.sync(() => {
-          intakeTimer = false
-          admit(clock.currentTimeMillisUnsafe())
-          watchIntake()
-        })
-        fork(Effect.andThen(Effect.sleep(limits.intakeWaitMillis / 2), look))
-      }
-      const admission = Effect.suspend(() => {
-        if (ready < limits.readyBeforeIntake && intake.length === 0) return Effect.void
-        return Effect.callback<void>((resume) => {
-          intake.push({ until: clock.currentTimeMillisUnsafe() + limits.intakeWaitMillis, enter: () => resume(Effect.void) })
-          watchIntake()
-        })
-      })
-
-      const settle = (tenant: Tenant) => {
-        if (hasWork(tenant)) {
-          if (!tenant.queued) {
-            tenant.queued = true
-            ring.push(tenant)
+        const tenantOf = (scope: SpaceScope | TenantScope): Tenant => {
+          const known = tenants.get(scope.key)
+          if (known !== undefined) return known
+          const tenant: Tenant = {
+            scope,
+            deliveries: [],
+            others: [],
+            inFlight: 0,
+            inFlightMax: firstInFlightMax,
+            routing: false,
+            queued: false
           }
-        } else if (tenant.inFlight === 0 && !tenant.routing && tenant.others.length === 0 && tenant.deliveries.length === 0)
-          tenants.delete(tenant.scope.key)
-        if (ready === 0 && inFlight === 0) while (idlers.length > 0) idlers.shift()!()
-      }
-
-      const offer = (scope: Scope, stream: StreamName, recovered: boolean): void => {
-        const hold = holds.get(stream)
-        if (hold !== undefined) {
-          if (hold === "active") holds.set(stream, "again")
-          return
+          tenants.set(scope.key, tenant)
+          return tenant
         }
-        if (stopped || ready >= limits.ready || scope.level === "platform") return
-        const { kind, id } = kindAndIdOf(stream)
-        if (!kinds.has(kind)) return
-        const tenant = tenantOf(scope)
-        holds.set(stream, "ready")
-        ready++
-        ;(kind === "delivery" ? tenant.deliveries : tenant.others).push({ stream, kind, id, recovered })
-        settle(tenant)
-        pump()
-      }
+        const isOurs = ({ key }: Scope) => ownership.owned().has(bucketOf(key))
+        const hasWork = (tenant: Tenant) =>
+          tenant.inFlight < tenant.inFlightMax && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
 
-      const offerAt = (scope: SpaceScope | TenantScope, item: Item, at: number) => {
-        if (timers.size >= limits.ready || timed.has(item.stream)) return
-        timed.add(item.stream)
-        timers.add(at, { scope, item })
-        arm()
-      }
-
-      /** One sleeping fiber for the earliest timer. */
-      const arm = () => {
-        const at = timers.earliestAt
-        if (at === undefined || stopped || (armed !== undefined && armed.at <= at)) return
-        const before = armed?.fiber
-        const fire = Effect.sync(() => {
-          armed = undefined
-          const now = clock.currentTimeMillisUnsafe()
-          for (let due = timers.take(now); due !== undefined; due = timers.take(now)) {
-            timed.delete(due.item.stream)
-            if (isOurs(due.scope)) offer(due.scope, due.item.stream, due.item.recovered)
+        const admit = (now: number) => {
+          let free = limits.readyBeforeIntake - ready
+          while (intake.length > 0 && (free > 0 || intake[0]!.until <= now)) {
+            free--
+            intake.shift()!.enter()
           }
-          arm()
-        })
-        armed = { at, fiber: fork(Effect.andThen(Effect.sleep(Math.max(0, at - clock.currentTimeMillisUnsafe())), fire)) }
-        if (before !== undefined) fork(Fiber.interrupt(before))
-      }
-
-      const release = (tenant: Tenant, item: Item, exit: Exit.Exit<unknown, unknown>) => {
-        const again = holds.get(item.stream) === "again"
-        holds.delete(item.stream)
-        if (Exit.isSuccess(exit)) {
-          failures.delete(item.stream)
-          // A call of another process may be under way until then.
-          if (typeof exit.value === "number") offerAt(tenant.scope, item, exit.value)
-        } else if (!Exit.hasInterrupts(exit)) {
-          const count = (failures.get(item.stream) ?? 0) + 1
-          failures.set(item.stream, count)
-          const pause = Math.min(limits.retryMillis * 2 ** (count - 1), limits.retryMaxMillis)
-          if (count >= limits.defectsMax && Cause.hasDies(exit.cause)) putAside(tenant.scope, item, exit.cause)
-          else offerAt(tenant.scope, item, clock.currentTimeMillisUnsafe() + pause)
-          return
         }
-        if (again) offer(tenant.scope, item.stream, false)
-      }
-
-      /** A bug: the same defect again and again. It is recorded on the run or delivery, and logged once. */
-      const putAside = (scope: SpaceScope | TenantScope, item: Item, cause: Cause.Cause<unknown>) => {
-        failures.delete(item.stream)
-        const recorded =
-          item.kind === "run"
-            ? runner.quarantine(scope as TenantScope, item.id, cause)
-            : item.kind === "delivery"
-              ? router.putAside(scope as TenantScope, item.id, cause)
-              : Effect.void
-        fork(Effect.ignore(Effect.andThen(Effect.logError("Work was put aside after repeated defects.", cause), recorded)))
-      }
-
-      const take = (tenant: Tenant, from: Array<Item>): Array<Item> => {
-        const room = Math.min(limits.quantum, tenant.inFlightMax - tenant.inFlight, limits.inFlight - inFlight)
-        const items = from.splice(0, Math.max(1, room))
-        ready -= items.length
-        if (intake.length > 0) admit(0)
-        for (const item of items) holds.set(item.stream, "active")
-        return items
-      }
-
-      const hold = (tenant: Tenant, count: number) => {
-        tenant.inFlight += count
-        inFlight += count
-      }
-
-      const startRun = (tenant: Tenant, item: Item, work: Effect.Effect<unknown, unknown>) => {
-        hold(tenant, 1)
-        fork(
-          Effect.onExit(work, (exit) =>
-            Effect.sync(() => {
-              hold(tenant, -1)
-              release(tenant, item, exit)
-              settle(tenant)
-              pump()
-            })
-          ).pipe(Effect.exit, Effect.asVoid)
-        )
-      }
-
-      /** Takes the runs in hand that a delivery leads to. */
-      const launcher = (tenant: Tenant) => (stream: StreamName, id: string, work: Effect.Effect<void, unknown>) => {
-        if (holds.has(stream)) return false
-        holds.set(stream, "active")
-        startRun(tenant, { stream, kind: "run", id, recovered: false }, work)
-        return true
-      }
-
-      const lookUpLimit = (tenant: Tenant) =>
-        Effect.map(settings.resolve(tenant.scope, "runs.inFlightMax"), (max) => {
-          tenant.inFlightMax = max
+        /** One timer lets those in that have waited long enough. */
+        const watchIntake = () => {
+          if (intakeTimer || intake.length === 0) return
+          intakeTimer = true
+          const look = Effect.sync(() => {
+            intakeTimer = false
+            admit(clock.currentTimeMillisUnsafe())
+            watchIntake()
+          })
+          fork(Effect.andThen(Effect.sleep(limits.intakeWaitMillis / 2), look))
+        }
+        const admission = Effect.suspend(() => {
+          if (ready < limits.readyBeforeIntake && intake.length === 0) return Effect.void
+          return Effect.callback<void>((resume) => {
+            intake.push({ until: clock.currentTimeMillisUnsafe() + limits.intakeWaitMillis, enter: () => resume(Effect.void) })
+            watchIntake()
+          })
         })
 
-      /** Routes a batch of one tenant; the runs that it leads to are taken in hand before the deliveries are let go. */
-      const startRouting = (tenant: Tenant, items: ReadonlyArray<Item>) => {
-        const launch = launcher(tenant)
-        tenant.routing = true
-        hold(tenant, items.length)
-        fork(
-          Effect.onExit(Effect.andThen(lookUpLimit(tenant), router.route(tenant.scope as TenantScope, items, launch)), (exit) =>
-            Effect.sync(() => {
-              tenant.routing = false
-              hold(tenant, -items.length)
-              const suspects = Exit.isSuccess(exit) ? exit.value : []
-              for (const item of items) {
-                if (suspects.includes(item)) startRun(tenant, item, router.routeSuspect(tenant.scope as TenantScope, item, launch))
-                else release(tenant, item, exit)
-              }
-              settle(tenant)
-              pump()
-            })
-          ).pipe(Effect.exit, Effect.asVoid)
-        )
-      }
-
-      /** Runs and deliveries are always a tenant's. */
-      const workOn = (scope: SpaceScope | TenantScope, item: Item): Effect.Effect<unknown, unknown> =>
-        item.kind === "run"
-          ? runner.resume(scope as TenantScope, item.id, item.recovered)
-          : parkedRuns.release(scope, item.id as ConnectorId)
-
-      const pump = () => {
-        while (!stopped && inFlight < limits.inFlight) {
-          const tenant = ring.shift()
-          if (tenant === undefined) return
-          tenant.queued = false
-          if (tenant.others.length > 0) for (const item of take(tenant, tenant.others)) startRun(tenant, item, workOn(tenant.scope, item))
-          if (tenant.deliveries.length > 0 && !tenant.routing && tenant.inFlight < tenant.inFlightMax)
-            startRouting(tenant, take(tenant, tenant.deliveries))
-          settle(tenant)
-        }
-      }
-
-      transact.onWork((scope, stream, dueAt, { actor }) => {
-        if (scope.level === "platform") return
-        // Whoever has it in hand goes on with it anyway; only a time that it waits for, or what others change meanwhile, is news.
-        if (dueAt === 0 && holds.get(stream) === "active" && actor.kind === "system" && ours.has(actor.id)) return
-        if (!isOurs(scope)) {
-          // Its owner finds in the index what is due later.
-          if (kinds.has(kindAndIdOf(stream).kind)) fork(bus.announce(scope))
-          return
-        }
-        const now = clock.currentTimeMillisUnsafe()
-        if (dueAt <= now) offer(scope, stream, false)
-        else if (dueAt <= now + limits.horizonMillis) offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)
-      })
-
-      const takeUp = (item: WorkItem, now: number) => {
-        if (item.scope.level === "platform" || holds.has(item.stream)) return
-        if (item.dueAt <= now) offer(item.scope, item.stream, item.dueAt === 0)
-        else offerAt(item.scope, { stream: item.stream, ...kindAndIdOf(item.stream), recovered: false }, item.dueAt)
-      }
-
-      /** A ticket says only that the tenant has work: what it is stands in the index. */
-      const work = Effect.fnUntraced(function* (ticket: Ticket) {
-        const now = yield* Clock.currentTimeMillis
-        let after: WorkItem | undefined
-        while (ready < limits.ready) {
-          const items = yield* openWork.due({
-            before: now,
-            limit: limits.sweepPage,
-            key: ticket.scope.key,
-            ...(after === undefined ? {} : { after })
-          })
-          for (const item of items) takeUp(item, now)
-          if (items.length < limits.sweepPage) break
-          after = items.at(-1)
-        }
-        yield* ticket.done
-      })
-
-      const sweep = Effect.gen(function* () {
-        const now = yield* Clock.currentTimeMillis
-        const announced = new Set<ScopeKey>()
-        let after: WorkItem | undefined
-        while (!stopped && ready < limits.ready) {
-          const items = yield* openWork.due({
-            before: now + limits.horizonMillis,
-            limit: limits.sweepPage,
-            ...(after === undefined ? {} : { after })
-          })
-          for (const item of items) {
-            if (holds.has(item.stream)) continue
-            if (item.dueAt > now) takeUp(item, now)
-            else if (!announced.has(item.scope.key)) {
-              announced.add(item.scope.key)
-              yield* bus.announce(item.scope)
+        const settle = (tenant: Tenant) => {
+          if (hasWork(tenant)) {
+            if (!tenant.queued) {
+              tenant.queued = true
+              ring.push(tenant)
             }
-          }
-          if (items.length < limits.sweepPage) break
-          after = items.at(-1)
+          } else if (tenant.inFlight === 0 && !tenant.routing && tenant.others.length === 0 && tenant.deliveries.length === 0)
+            tenants.delete(tenant.scope.key)
+          if (ready === 0 && inFlight === 0) while (idlers.length > 0) idlers.shift()!()
         }
-      }).pipe(Effect.catch((error) => Effect.logWarning("The open-work index could not be read; it is tried again.", error.message)))
 
-      yield* Stream.runForEach(bus.work, (ticket) =>
-        work(ticket).pipe(Effect.catch((error) => Effect.andThen(Effect.logWarning(error.message), ticket.later(1_000))))
-      ).pipe(Effect.forkScoped)
-      yield* sweep.pipe(Effect.andThen(Effect.sleep(limits.sweepMillis)), Effect.forever, Effect.forkScoped)
-      yield* Stream.runForEach(ownership.changes, () => Effect.andThen(Effect.sync(letGo), sweep)).pipe(Effect.forkScoped)
-
-      /** What is ready and has another owner now is left to it; what is in hand is finished, and fenced by its revision. */
-      const letGo = () => {
-        for (const tenant of tenants.values()) {
-          if (isOurs(tenant.scope)) continue
-          for (const list of [tenant.others, tenant.deliveries]) {
-            for (const { stream } of list) holds.delete(stream)
-            ready -= list.length
-            list.length = 0
+        const offer = (scope: Scope, stream: StreamName, recovered: boolean): void => {
+          const hold = holds.get(stream)
+          if (hold !== undefined) {
+            if (hold === "active") holds.set(stream, "again")
+            return
           }
+          if (stopped || ready >= limits.ready || scope.level === "platform") return
+          const { kind, id } = kindAndIdOf(stream)
+          if (!kinds.has(kind)) return
+          const tenant = tenantOf(scope)
+          holds.set(stream, "ready")
+          ready++
+          ;(kind === "delivery" ? tenant.deliveries : tenant.others).push({ stream, kind, id, recovered })
           settle(tenant)
+          pump()
         }
-      }
 
-      const idle = Effect.callback<void>((resume) => {
-        if (ready === 0 && inFlight === 0) resume(Effect.void)
-        else idlers.push(() => resume(Effect.void))
-      })
-      const drain = (millis: number) =>
-        Effect.suspend(() => {
-          stopped = true
-          ready = 0
-          admit(0)
-          for (const tenant of tenants.values()) for (const list of [tenant.others, tenant.deliveries]) list.length = 0
-          ring.length = 0
-          return Effect.asVoid(Effect.timeoutOption(idle, millis))
+        const offerAt = (scope: SpaceScope | TenantScope, item: Item, at: number) => {
+          if (timers.size >= limits.ready || timed.has(item.stream)) return
+          timed.add(item.stream)
+          timers.add(at, { scope, item })
+          arm()
+        }
+
+        /** One sleeping fiber for the earliest timer. */
+        const arm = () => {
+          const at = timers.earliestAt
+          if (at === undefined || stopped || (armed !== undefined && armed.at <= at)) return
+          const before = armed?.fiber
+          const fire = Effect.sync(() => {
+            armed = undefined
+            const now = clock.currentTimeMillisUnsafe()
+            for (let due = timers.take(now); due !== undefined; due = timers.take(now)) {
+              timed.delete(due.item.stream)
+              if (isOurs(due.scope)) offer(due.scope, due.item.stream, due.item.recovered)
+            }
+            arm()
+          })
+          armed = { at, fiber: fork(Effect.andThen(Effect.sleep(Math.max(0, at - clock.currentTimeMillisUnsafe())), fire)) }
+          if (before !== undefined) fork(Fiber.interrupt(before))
+        }
+
+        const release = (tenant: Tenant, item: Item, exit: Exit.Exit<unknown, unknown>) => {
+          const again = holds.get(item.stream) === "again"
+          holds.delete(item.stream)
+          if (Exit.isSuccess(exit)) {
+            failures.delete(item.stream)
+            // A call of another process may be under way until then.
+            if (typeof exit.value === "number") offerAt(tenant.scope, item, exit.value)
+          } else if (!Exit.hasInterrupts(exit)) {
+            const count = (failures.get(item.stream) ?? 0) + 1
+            failures.set(item.stream, count)
+            const pause = Math.min(limits.retryMillis * 2 ** (count - 1), limits.retryMaxMillis)
+            if (count >= limits.defectsMax && Cause.hasDies(exit.cause)) putAside(tenant.scope, item, exit.cause)
+            else offerAt(tenant.scope, item, clock.currentTimeMillisUnsafe() + pause)
+            return
+          }
+          if (again) offer(tenant.scope, item.stream, false)
+        }
+
+        /** A bug: the same defect again and again. It is recorded on the run or delivery, and logged once. */
+        const putAside = (scope: SpaceScope | TenantScope, item: Item, cause: Cause.Cause<unknown>) => {
+          failures.delete(item.stream)
+          const recorded =
+            item.kind === "run"
+              ? runner.quarantine(scope as TenantScope, item.id, cause)
+              : item.kind === "delivery"
+                ? router.putAside(scope as TenantScope, item.id, cause)
+                : Effect.void
+          fork(Effect.ignore(Effect.andThen(Effect.logError("Work was put aside after repeated defects.", cause), recorded)))
+        }
+
+        const take = (tenant: Tenant, from: Array<Item>): Array<Item> => {
+          const room = Math.min(limits.quantum, tenant.inFlightMax - tenant.inFlight, inFlightMax - inFlight)
+          const items = from.splice(0, Math.max(1, room))
+          ready -= items.length
+          if (intake.length > 0) admit(0)
+          for (const item of items) holds.set(item.stream, "active")
+          return items
+        }
+
+        const hold = (tenant: Tenant, count: number) => {
+          tenant.inFlight += count
+          inFlight += count
+        }
+
+        const startRun = (tenant: Tenant, item: Item, work: Effect.Effect<unknown, unknown>) => {
+          hold(tenant, 1)
+          fork(
+            Effect.onExit(work, (exit) =>
+              Effect.sync(() => {
+                hold(tenant, -1)
+                release(tenant, item, exit)
+                settle(tenant)
+                pump()
+              })
+            ).pipe(Effect.exit, Effect.asVoid)
+          )
+        }
+
+        /** Takes the runs in hand that a delivery leads to. */
+        const launcher = (tenant: Tenant) => (stream: StreamName, id: string, work: Effect.Effect<void, unknown>) => {
+          if (holds.has(stream)) return false
+          holds.set(stream, "active")
+          // Tried again, it may be somebody else's by then: that is said first.
+          startRun(tenant, { stream, kind: "run", id, recovered: true }, work)
+          return true
+        }
+
+        const lookUpLimit = (tenant: Tenant) =>
+          Effect.map(settings.resolve(tenant.scope, "runs.inFlightMax"), (max) => {
+            tenant.inFlightMax = max
+          })
+
+        /** Routes a batch of one tenant; the runs that it leads to are taken in hand before the deliveries are let go. */
+        const startRouting = (tenant: Tenant, items: ReadonlyArray<Item>) => {
+          const launch = launcher(tenant)
+          tenant.routing = true
+          hold(tenant, items.length)
+          fork(
+            Effect.onExit(Effect.andThen(lookUpLimit(tenant), router.route(tenant.scope as TenantScope, items, launch)), (exit) =>
+              Effect.sync(() => {
+                tenant.routing = false
+                hold(tenant, -items.length)
+                const suspects = Exit.isSuccess(exit) ? exit.value : []
+                for (const item of items) {
+                  if (suspects.includes(item)) startRun(tenant, item, router.routeSuspect(tenant.scope as TenantScope, item, launch))
+                  else release(tenant, item, exit)
+                }
+                settle(tenant)
+                pump()
+              })
+            ).pipe(Effect.exit, Effect.asVoid)
+          )
+        }
+
+        /** Runs and deliveries are always a tenant's. */
+        const workOn = (scope: SpaceScope | TenantScope, item: Item): Effect.Effect<unknown, unknown> =>
+          item.kind === "run"
+            ? runner.resume(scope as TenantScope, item.id, item.recovered)
+            : parkedRuns.release(scope, item.id as ConnectorId)
+
+        const pump = () => {
+          while (!stopped && inFlight < inFlightMax) {
+            const tenant = ring.shift()
+            if (tenant === undefined) return
+            tenant.queued = false
+            if (tenant.others.length > 0) for (const item of take(tenant, tenant.others)) startRun(tenant, item, workOn(tenant.scope, item))
+            if (tenant.deliveries.length > 0 && !tenant.routing && tenant.inFlight < tenant.inFlightMax)
+              startRouting(tenant, take(tenant, tenant.deliveries))
+            settle(tenant)
+          }
+        }
+
+        transact.onWork((scope, stream, dueAt, { actor }) => {
+          if (scope.level === "platform") return
+          // Whoever has it in hand goes on with it anyway; only a time that it waits for, or what others change meanwhile, is news.
+          if (dueAt === 0 && holds.get(stream) === "active" && actor.kind === "system" && ours.has(actor.id)) return
+          if (!isOurs(scope)) {
+            // Its owner finds in the index what is due later.
+            if (kinds.has(kindAndIdOf(stream).kind)) fork(bus.announce(scope))
+            return
+          }
+          const now = clock.currentTimeMillisUnsafe()
+          if (dueAt <= now) offer(scope, stream, false)
+          else if (dueAt <= now + limits.horizonMillis) offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)
         })
-      yield* Effect.addFinalizer(() => drain(20_000))
-      return Worker.of({
-        figures: () => ({ ready, inFlight, timers: timers.size, tenants: tenants.size }),
-        admission,
-        sweep,
-        drain,
-        idle
+
+        const takeUp = (item: WorkItem, now: number) => {
+          if (item.scope.level === "platform" || holds.has(item.stream)) return
+          if (item.dueAt <= now) offer(item.scope, item.stream, item.dueAt === 0)
+          else offerAt(item.scope, { stream: item.stream, ...kindAndIdOf(item.stream), recovered: false }, item.dueAt)
+        }
+
+        /** A ticket says only that the tenant has work: what it is stands in the index. */
+        const work = Effect.fnUntraced(function* (ticket: Ticket) {
+          const now = yield* Clock.currentTimeMillis
+          let after: WorkItem | undefined
+          while (ready < limits.ready) {
+            const items = yield* openWork.due({
+              before: now,
+              limit: limits.sweepPage,
+              key: ticket.scope.key,
+              ...(after === undefined ? {} : { after })
+            })
+            for (const item of items) takeUp(item, now)
+            if (items.length < limits.sweepPage) break
+            after = items.at(-1)
+          }
+          yield* ticket.done
+        })
+
+        const sweep = Effect.gen(function* () {
+          const now = yield* Clock.currentTimeMillis
+          const announced = new Set<ScopeKey>()
+          let after: WorkItem | undefined
+          while (!stopped && ready < limits.ready) {
+            const items = yield* openWork.due({
+              before: now + limits.horizonMillis,
+              limit: limits.sweepPage,
+              ...(after === undefined ? {} : { after })
+            })
+            for (const item of items) {
+              if (holds.has(item.stream)) continue
+              if (item.dueAt > now) takeUp(item, now)
+              else if (!announced.has(item.scope.key)) {
+                announced.add(item.scope.key)
+                yield* bus.announce(item.scope)
+              }
+            }
+            if (items.length < limits.sweepPage) break
+            after = items.at(-1)
+          }
+        }).pipe(Effect.catch((error) => Effect.logWarning("The open-work index could not be read; it is tried again.", error.message)))
+
+        yield* Stream.runForEach(bus.work, (ticket) =>
+          work(ticket).pipe(Effect.catch((error) => Effect.andThen(Effect.logWarning(error.message), ticket.later(1_000))))
+        ).pipe(Effect.forkScoped)
+        yield* sweep.pipe(Effect.andThen(Effect.sleep(limits.sweepMillis)), Effect.forever, Effect.forkScoped)
+        yield* Stream.runForEach(ownership.changes, () => Effect.andThen(Effect.sync(letGo), sweep)).pipe(Effect.forkScoped)
+
+        /** What is ready and has another owner now is left to it; what is in hand is finished, and fenced by its revision. */
+        const letGo = () => {
+          for (const tenant of tenants.values()) {
+            if (isOurs(tenant.scope)) continue
+            for (const list of [tenant.others, tenant.deliveries]) {
+              for (const { stream } of list) holds.delete(stream)
+              ready -= list.length
+              list.length = 0
+            }
+            settle(tenant)
+          }
+        }
+
+        const idle = Effect.callback<void>((resume) => {
+          if (ready === 0 && inFlight === 0) resume(Effect.void)
+          else idlers.push(() => resume(Effect.void))
+        })
+        const drain = (millis: number) =>
+          Effect.suspend(() => {
+            stopped = true
+            ready = 0
+            admit(0)
+            for (const tenant of tenants.values()) for (const list of [tenant.others, tenant.deliveries]) list.length = 0
+            ring.length = 0
+            return Effect.asVoid(Effect.timeoutOption(idle, millis))
+          })
+        yield* Effect.addFinalizer(() => drain(20_000))
+        return Worker.of({
+          figures: () => ({ ready, inFlight, timers: timers.size, tenants: tenants.size }),
+          admission,
+          sweep,
+          drain,
+          idle
+        })
       })
-    })
-  )
+    )
+
+  static readonly layer = Worker.layerWith(limits.inFlight)
 }

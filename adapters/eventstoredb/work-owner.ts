@@ -37,6 +37,8 @@ export class WorkOwner {
   private follower: Follower | null = null
   private following = 0
   private live = true
+  /** What this process is to own. */
+  private wanted: ReadonlySet<string> = new Set()
   private damage: EventDamaged | null = null
   private steps: Promise<unknown> = Promise.resolve()
   /** The last change of what is owned. */
@@ -55,11 +57,12 @@ export class WorkOwner {
     this.options = options
     this.onLost = onLost
     this.checkpoints = new WorkCheckpoints(driver)
-    this.timer = setInterval(() => void this.checkpoint().catch(() => undefined), options.checkpointMillis)
+    this.timer = setInterval(() => void this.tick().catch(() => undefined), options.checkpointMillis)
   }
 
   /** Takes over what is new, lets go of what is not wanted any more. Calls follow each other. */
   own(wanted: ReadonlySet<string>): Promise<void> {
+    this.wanted = wanted
     const done = this.inOrder(async () => {
       for (const bucket of this.fenced) if (!wanted.has(bucket)) this.fenced.delete(bucket)
       const gone = [...this.fold.owned].filter((bucket) => !wanted.has(bucket))
@@ -117,6 +120,18 @@ export class WorkOwner {
     this.following++
     this.follower?.close()
     this.follower = null
+  }
+
+  private async tick(): Promise<void> {
+    await this.reclaim()
+    await this.checkpoint()
+  }
+
+  /** Who fenced us may have let go meanwhile, without our set ever changing: what is still wanted is taken again, a tick later. */
+  private async reclaim(): Promise<void> {
+    if (this.fenced.size === 0) return
+    this.fenced.clear()
+    await this.own(this.wanted)
   }
 
   private async write(buckets: ReadonlyArray<string>): Promise<void> {

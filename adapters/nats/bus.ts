@@ -28,6 +28,8 @@ export interface BusOptions {
 const defaults = { leaseMillis: 60_000, pendingMax: 100_000, attemptsMax: 25, replicas: 1 }
 /** Pauses while the stream cannot be made again: doubled from the first to the last. */
 const mendMillis = { first: 100, last: 5_000 }
+/** What is lost may be in the middle of being deleted: a stream that is made again meanwhile is broken on the server (seen on 2.9). */
+const lostMillis = 500
 /** How long `pending` waits for announcements on their way. */
 const flushMillis = 500
 
@@ -55,11 +57,11 @@ class NatsBus {
     this.ownership = ownership
     this.stream = new WorkStream(nats.streams, options)
     this.tickets = new Tickets(options.leaseMillis)
-    this.outbox = new Outbox(nats, options.prefix, options.pendingMax, { onStalled: () => void this.mend() })
+    this.outbox = new Outbox(nats, options.prefix, options.pendingMax, { onStalled: () => this.mendIn(lostMillis) })
     this.pulls = new Pulls(nats.connection, this.stream.name, {
       onMessage: (message) => this.arrive(message),
       readyIn: (bucket) => this.tickets.readyIn(bucket),
-      onLost: () => void this.mend()
+      onLost: () => this.mendIn(lostMillis)
     })
     nats.onChange((connected) => {
       if (connected) void this.mend()
@@ -121,6 +123,18 @@ class NatsBus {
     if (this.nats.isConnected()) await this.nats.connection.flush().catch(() => undefined)
   }
 
+  /** After this time at the earliest, and at twice of it at the latest: not all processes at once. */
+  private mendIn(milliseconds: number): void {
+    if (this.closed || this.mendTimer !== undefined) return
+    this.mendTimer = setTimeout(
+      () => {
+        this.mendTimer = undefined
+        void this.mend()
+      },
+      milliseconds * (1 + Math.random())
+    )
+  }
+
   /** Makes stream and consumers again, however they were lost, and asks anew. One at a time; never gives up. */
   private mend(): Promise<void> {
     this.mendAgain = true
@@ -135,14 +149,13 @@ class NatsBus {
       this.mendAgain = false
       try {
         const buckets = this.ownership.owned()
-        await this.nats.whileConnected(() => this.stream.ensure(buckets))
+        const life = await this.nats.whileConnected(() => this.stream.ensure(buckets))
         if (this.closed) return
         this.mendPause = mendMillis.first
-        this.pulls.start(buckets)
+        this.pulls.start(buckets, life)
         this.outbox.resume()
       } catch {
-        clearTimeout(this.mendTimer)
-        this.mendTimer = setTimeout(() => void this.mend(), this.mendPause)
+        this.mendIn(this.mendPause)
         this.mendPause = Math.min(mendMillis.last, this.mendPause * 2)
         return
       }

@@ -39,6 +39,7 @@ export class Pulls {
   private readonly subscription: Subscription
   private readonly watch: NodeJS.Timeout
   private buckets: ReadonlySet<string> = new Set()
+  private life = ""
   private numbers = 0
 
   constructor(connection: NatsConnection, stream: string, events: PullEvents) {
@@ -53,8 +54,9 @@ export class Pulls {
     this.watch = setInterval(() => this.look(), limits.watchMillis)
   }
 
-  /** Begins anew, for these buckets: what was asked before is not waited for any more. */
-  start(buckets: ReadonlySet<string>): void {
+  /** Begins anew, for these buckets of the stream in this life: what was asked before is not waited for any more. */
+  start(buckets: ReadonlySet<string>, life: string): void {
+    this.life = life
     this.requests.clear()
     this.buckets = buckets
     for (const bucket of buckets) this.more(bucket)
@@ -74,7 +76,7 @@ export class Pulls {
     const request: Request = { number: ++this.numbers, open: wanted, at: performance.now() }
     this.requests.set(bucket, request)
     const body = JSON.stringify({ batch: wanted, expires: nanos(limits.expiresMillis) })
-    this.connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.stream}.${consumerName(bucket)}`, body, {
+    this.connection.publish(`$JS.API.CONSUMER.MSG.NEXT.${this.stream}.${consumerName(bucket, this.life)}`, body, {
       reply: `${this.inbox}.${bucket}.${request.number}`
     })
   }

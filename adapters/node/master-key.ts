@@ -21,6 +21,8 @@ export interface MasterKeyOptions {
   readonly key?: Redacted.Redacted<string>
   /** The file that holds the key; `defaultKeyFile` of the data folder when left out. */
   readonly file?: string
+  /** False: a key that is not there is refused, since others have it already. */
+  readonly mayMake?: boolean
 }
 
 /** The master key cannot be used as given. Nothing was changed. */
@@ -72,7 +74,14 @@ const fromFile = (options: MasterKeyOptions): FoundKey => {
       where: file,
       reason: "lies in the data folder that it protects: a copy of the folder would hold both. Nothing was changed. Move it elsewhere."
     })
-  return existsSync(file) ? readKey(file) : makeKey(file, options.dataFolder)
+  if (existsSync(file)) return readKey(file)
+  if (options.mayMake === false)
+    throw new MasterKeyRefused({
+      where: file,
+      reason:
+        "is not there. Nothing was started. Put the installation's key there: the distributed form makes none, since all processes share one."
+    })
+  return makeKey(file, options.dataFolder)
 }
 
 const readKey = (file: string): FoundKey => {

@@ -49,7 +49,7 @@ export const wipeBus = (servers: Servers): Effect.Effect<Wipe, CommandFailed> =>
       catch: (cause) => failed(title, `NATS at ${where} did not delete ${name}: ${(cause as Error).message}.`)
     })
     const said = there
-      ? `The work queue ${name} at ${where} is deleted. Running workers make it again at once and announce what is open from the log.`
+      ? `The work queue ${name} at ${where} is deleted. Running workers make it again within a second or two and announce what is open from the log.`
       : `There was no work queue ${name} at ${where}.`
     return { wiped: "bus", said }
   }).pipe(

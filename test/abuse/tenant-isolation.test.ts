@@ -162,10 +162,11 @@ const standOf = async ({ tid, keyId }: World): Promise<ReadonlyArray<string>> =>
 const settledStandOf = async (world: World): Promise<ReadonlyArray<string>> => {
   const deadline = performance.now() + 20_000
   let stand = await standOf(world)
-  for (;;) {
+  for (let same = 0; ; ) {
     await pause(700)
     const next = await standOf(world)
-    if (JSON.stringify(next) === JSON.stringify(stand) || performance.now() > deadline) return next
+    same = JSON.stringify(next) === JSON.stringify(stand) ? same + 1 : 0
+    if (same === 2 || performance.now() > deadline) return next
     stand = next
   }
 }

@@ -8,7 +8,7 @@ import * as MemoryOwnership from "#adapters/memory/ownership.ts"
 import { type BusOptions, layer as busLayer } from "#adapters/nats/bus.ts"
 import { Nats } from "#adapters/nats/connection.ts"
 import * as NatsOwnership from "#adapters/nats/ownership.ts"
-import { consumerName, workStreamName } from "#adapters/nats/work-stream.ts"
+import { consumerName, lifeOf, workStreamName } from "#adapters/nats/work-stream.ts"
 import type { TenantKey } from "#domain/ids.ts"
 import { bucketOf, type TenantScope, tenantScope } from "#domain/scope.ts"
 import { Bus, type Ticket } from "#services/ports/bus.ts"
@@ -108,7 +108,8 @@ describe.skipIf(installedVersion === undefined)(
       process.work()
       await process.announce([acme])
       await process.served([acme])
-      await process.nats.streams.consumers.delete(process.stream, consumerName(bucketOf(acme.key)))
+      const life = lifeOf(await process.nats.streams.streams.info(process.stream))
+      await process.nats.streams.consumers.delete(process.stream, consumerName(bucketOf(acme.key), life))
       await process.announce([acme])
       await process.served([acme], 1)
     })

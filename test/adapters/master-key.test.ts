@@ -34,6 +34,13 @@ masterKeyContract("a file", () => layer(filed))
 masterKeyContract("the environment", () => layer({ ...place(), key: Redacted.make(base64) }))
 
 describe("the master key", () => {
+  it("is not made where others have it already", async () => {
+    const at = place()
+    const { message } = await refusal({ ...at, mayMake: false })
+    assert.include(message, at.file)
+    assert.include(message, "Nothing was started")
+    assert.isFalse(existsSync(at.file))
+  })
   it("is made at first start, in a file that only its owner can read", async () => {
     const at = place()
     const { where } = await start(at)

@@ -6,6 +6,11 @@ export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
   F4: async () => (await import("./power-loss/power-loss.ts")).powerLoss,
   F5: async () => (await import("./damage/damage.ts")).damage,
   F6: async () => (await import("./disk-full.ts")).diskFull,
+  F7: async () => (await import("./server-faults.ts")).busLostAlone,
+  F8: async () => (await import("./server-faults.ts")).documentsLostAlone,
+  F9: async () => (await import("./server-faults.ts")).journalLostAlone,
+  F11: async () => (await import("./server-faults.ts")).workersFrozenAlone,
+  storm: async () => (await import("./server-faults.ts")).storm,
   F15: async () => (await import("./noisy-neighbour.ts")).noisyNeighbour,
   F16: async () => (await import("./mixed-versions/mixed-versions.ts")).mixedVersions,
   F17: async () => (await import("./snapshot-equality.ts")).snapshotEquality

@@ -24,9 +24,10 @@ const podOf = (deployment: Any): Any => deployment["spec"].template.spec
 const containerOf = (deployment: Any): Any => podOf(deployment).containers[0]
 
 /** `TRIBUTARY_*` variables that a process reads; an address has a file for its credentials beside it. */
+const [, environment] = /^const environment = Config\.all\(\{([\s\S]*?)^\}\)/mu.exec(read("infra/config.ts"))!
 const known = new Set(
-  [...read("infra/config.ts").matchAll(/(address|Config\.(?!nested)\w+)\((?:\[[^\]]*\], )?"([A-Z_]+)"/gu)].flatMap(([, by, name]) =>
-    by === "address" ? [`TRIBUTARY_${name}`, `TRIBUTARY_${name}_CREDENTIALS_FILE`] : [`TRIBUTARY_${name}`]
+  [...environment!.matchAll(/(address\()?"([A-Z_]+)"/gu)].flatMap(([, address, name]) =>
+    address === undefined ? [`TRIBUTARY_${name}`] : [`TRIBUTARY_${name}`, `TRIBUTARY_${name}_CREDENTIALS_FILE`]
   )
 )
 const platforms: ReadonlyArray<Any> = ["api", "worker"].map((name) => compose["services"][name])

@@ -17,8 +17,8 @@ const stores = ManagedRuntime.make(embedded)
 const process = Effect.gen(function* () {
   const shared = yield* Effect.context<Layer.Success<typeof embedded>>()
   return ManagedRuntime.make(
-    Layer.mergeAll(Settings.layer, Freshness.layer).pipe(
-      Layer.provideMerge(Layer.fresh(Transact.layer)),
+    Settings.layer.pipe(
+      Layer.provideMerge(Freshness.layer.pipe(Layer.provideMerge(Layer.fresh(Transact.layer)))),
       Layer.provideMerge(Layer.succeedContext(shared))
     )
   )

@@ -51,6 +51,7 @@ const settingsIn = (folder: string): ProcessSettings => ({
   masterKeyFile: Option.none(),
   servers: null,
   role: "all",
+  runsInFlight: 8_192,
   relay: Option.none(),
   publicUrl: Option.none(),
   trustedProxies: 0,
