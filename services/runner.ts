@@ -387,7 +387,15 @@ export class Runner extends Context.Service<
         const { flowId, version, deliveryId, connectionId } = found.state.started
         const origin: Origin = { actor, correlationId: deliveryId }
         if (inOthersHands && found.state.status === "running" && resumedHere.get(runId) === undefined) {
-          const resumed = yield* transact(run, scope, runId, { _tag: "ResumeRun" }, { origin })
+          // At the very state that was looked at: another process may have announced a call since (R4).
+          const claim = { origin, ifRevision: found.revision }
+          const resumed = yield* transact(run, scope, runId, { _tag: "ResumeRun" }, claim).pipe(
+            Effect.catchTag("RevisionMismatch", () => Effect.succeed(null))
+          )
+          if (resumed === null) {
+            forget(scope, `run-${runId}`)
+            return null
+          }
           resumedHere.set(runId, true)
           if (resumed.state.status === "quarantined") {
             figures.quarantined++
