@@ -8,7 +8,7 @@ import { eventually } from "./orders-platform.ts"
 import type { BySize } from "./scenario.ts"
 import type { ServerFault } from "./server-faults.ts"
 
-const pauses: BySize = { P: 2, N: 20, R: 200 }
+const pauses: BySize = { P: 1, N: 20, R: 200 }
 /** All but one of the three. */
 const atOnce = 2
 /** Longer than the lease (8 s), and than a call may be sent (10 s) and answered (2 s) after its record. */
