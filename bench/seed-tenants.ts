@@ -48,7 +48,7 @@ const settings = {
   masterKeyFile: Option.some(masterKeyFileOf(folder)),
   servers: null,
   role: "all",
-  runsInFlight: 8_192,
+  runsInFlight: Option.none(),
   relay: Option.none(),
   publicUrl: Option.none(),
   trustedProxies: 0,

@@ -8,7 +8,6 @@ import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
-import { limits } from "#services/worker.ts"
 
 /** `api` answers and takes in, `worker` routes and runs, `all` does both. */
 export type Role = "all" | "api" | "worker"
@@ -49,8 +48,8 @@ export interface ProcessSettings {
   /** Null: the embedded form, in the data folder. */
   readonly servers: Servers | null
   readonly role: Role
-  /** Runs and routings in hand at the same time in this process. */
-  readonly runsInFlight: number
+  /** Runs and routings in hand at the same time in this process; the worker's own bound when it is not set. */
+  readonly runsInFlight: Option.Option<number>
   /** Where integration and run events are published, when they are. */
   readonly relay: Option.Option<ServerAddress>
   /** How the outside reaches us, without a trailing slash; the listening address when it is not set. */
@@ -102,7 +101,7 @@ const environment = Config.all({
   runsInFlight: Config.schema(
     Schema.NumberFromString.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 65_536 })),
     "RUNS_IN_FLIGHT"
-  ).pipe(Config.withDefault(limits.inFlight)),
+  ).pipe(Config.option),
   publicUrl: Config.String("PUBLIC_URL").pipe(Config.option),
   trustedProxies: Config.Int("TRUSTED_PROXIES").pipe(Config.withDefault(0)),
   egressAllow: Config.String("EGRESS_ALLOW").pipe(Config.withDefault("")),

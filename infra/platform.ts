@@ -83,7 +83,8 @@ export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | LogPorts | Sha
     Layer.provideMerge(Layer.mergeAll(Flows.layer, Connections.layer, Endpoints.layer)),
     Layer.provideMerge(policy)
   )
-  const running = Worker.layerWith(settings.runsInFlight).pipe(
+  const worker = Option.isSome(settings.runsInFlight) ? Worker.layerWith(settings.runsInFlight.value) : Worker.layer
+  const running = worker.pipe(
     Layer.provideMerge(Router.layer),
     Layer.provideMerge(Runner.layer),
     Layer.provideMerge(Layer.mergeAll(StepCalls.layer, Suspects.layer, ParkedRuns.layer)),

@@ -398,12 +398,6 @@ export class Worker extends Context.Service<
           }
         }).pipe(Effect.catch((error) => Effect.logWarning("The open-work index could not be read; it is tried again.", error.message)))
 
-        yield* Stream.runForEach(bus.work, (ticket) =>
-          work(ticket).pipe(Effect.catch((error) => Effect.andThen(Effect.logWarning(error.message), ticket.later(1_000))))
-        ).pipe(Effect.forkScoped)
-        yield* sweep.pipe(Effect.andThen(Effect.sleep(limits.sweepMillis)), Effect.forever, Effect.forkScoped)
-        yield* Stream.runForEach(ownership.changes, () => Effect.andThen(Effect.sync(letGo), sweep)).pipe(Effect.forkScoped)
-
         /** What is ready and has another owner now is left to it; what is in hand is finished, and fenced by its revision. */
         const letGo = () => {
           for (const tenant of tenants.values()) {
@@ -416,6 +410,13 @@ export class Worker extends Context.Service<
             settle(tenant)
           }
         }
+
+        yield* Stream.runForEach(bus.work, (ticket) =>
+          work(ticket).pipe(Effect.catch((error) => Effect.andThen(Effect.logWarning(error.message), ticket.later(1_000))))
+        ).pipe(Effect.forkScoped)
+        // The first set comes at once: the sweep of the start.
+        yield* Stream.runForEach(ownership.changes, () => Effect.andThen(Effect.sync(letGo), sweep)).pipe(Effect.forkScoped)
+        yield* Effect.sleep(limits.sweepMillis).pipe(Effect.andThen(sweep), Effect.forever, Effect.forkScoped)
 
         const idle = Effect.callback<void>((resume) => {
           if (ready === 0 && inFlight === 0) resume(Effect.void)

@@ -47,7 +47,12 @@ class SharedBuckets {
       this.hasListened = true
       this.settle()
     }, listenMillis)
+    let lastBeat = performance.now()
     this.beat = setInterval(() => {
+      const now = performance.now()
+      // Who stood still heard nobody either: what was said meanwhile is still to be read.
+      if (now - lastBeat > leaseMillis / 2) this.membership.forgive(now)
+      lastBeat = now
       if (!nats.isConnected()) return
       this.say("holds")
       this.settle()

@@ -140,9 +140,9 @@ const killInTheMiddle = (orders: number, stage: Stage): Effect.Effect<Moment, Co
     const { erp, shop } = stage
     let acknowledged = 0
     let inHand = 0
-    const moment = yield* Effect.callback<Omit<Moment, "victim">>((resume) => {
+    const moment = yield* Effect.callback<Pick<Moment, "acknowledged" | "inHand">>((resume) => {
       const look = () => {
-        if (acknowledged >= orders * killAfterShare && inHand >= killAtInHand) resume(Effect.succeed({ acknowledged, inHand, killedAt: 0 }))
+        if (acknowledged >= orders * killAfterShare && inHand >= killAtInHand) resume(Effect.succeed({ acknowledged, inHand }))
       }
       erp.on((message) => {
         if (message.is !== "in hand") return

@@ -21,6 +21,7 @@ interface Undo {
   readonly events: number
   readonly hash: string
   readonly workDue: number | null
+  readonly writtenAt: number
 }
 export interface DurableStream {
   readonly scope: Scope
@@ -132,7 +133,7 @@ export class DurableLog {
 
   #write(stream: DurableStream, append: Append, bytes: ReadonlyArray<Uint8Array>, writer: string, now: number): Written {
     if (this.defects.flushesAfter !== undefined)
-      this.#undos.push({ stream, events: append.events.length, hash: stream.hash, workDue: stream.workDue })
+      this.#undos.push({ stream, events: append.events.length, hash: stream.hash, workDue: stream.workDue, writtenAt: now })
     const record = recordOf(append)
     stream.hash = hashAfter(stream.hash, record)
     const records = this.records.get(stream.name)
@@ -212,8 +213,9 @@ export class DurableLog {
   loseUnflushed(now: number): void {
     const { flushesAfter } = this.defects
     if (flushesAfter === undefined) return
-    while (this.all.length > 0 && this.all.at(-1)!.writtenAt > now - flushesAfter) {
-      const { stream, events, hash, workDue } = this.#undos.pop()!
+    for (let last = this.#undos.at(-1); last !== undefined && last.writtenAt > now - flushesAfter; last = this.#undos.at(-1)) {
+      const { stream, events, hash, workDue } = last
+      this.#undos.pop()
       this.all.length -= events
       stream.events.length -= events
       stream.revision -= events

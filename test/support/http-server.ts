@@ -51,7 +51,7 @@ const settingsIn = (folder: string): ProcessSettings => ({
   masterKeyFile: Option.none(),
   servers: null,
   role: "all",
-  runsInFlight: 8_192,
+  runsInFlight: Option.none(),
   relay: Option.none(),
   publicUrl: Option.none(),
   trustedProxies: 0,

@@ -77,7 +77,7 @@ export const moveWorld = (): (() => MoveWorld) => {
       masterKeyFile: Option.none(),
       servers: given,
       role: "all",
-      runsInFlight: 8_192,
+      runsInFlight: Option.none(),
       relay: Option.none(),
       publicUrl: Option.none(),
       trustedProxies: 0,
