@@ -2,23 +2,24 @@
 import { hash } from "node:crypto"
 import type { DeliveryId, RunId, StepId } from "#domain/ids.ts"
 
-const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
+const alphabet = Buffer.from("abcdefghijklmnopqrstuvwxyz234567", "latin1")
+const digits = Buffer.allocUnsafeSlow(26)
 
 /** The first 130 bits of a SHA-256, as 26 characters of lower-case base32. */
 export const digest26 = (text: string): string => {
-  const bytes = hash("sha256", text, "buffer")
-  let digits = ""
+  const bytes = hash("sha256", text, "binary")
+  let taken = 0
   let bits = 0
   let value = 0
-  for (let index = 0; digits.length < 26; index++) {
-    value = ((value << 8) | bytes[index]!) & 0xfff
-    bits += 8
-    while (bits >= 5 && digits.length < 26) {
-      bits -= 5
-      digits += alphabet[(value >>> bits) & 31]
+  for (let at = 0; at < digits.length; at++) {
+    if (bits < 5) {
+      value = ((value << 8) | bytes.charCodeAt(taken++)) & 0xfff
+      bits += 8
     }
+    bits -= 5
+    digits[at] = alphabet[(value >>> bits) & 31]!
   }
-  return digits
+  return digits.toString("latin1")
 }
 
 /**

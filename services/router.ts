@@ -50,6 +50,11 @@ const countedAt = ({ postponedUntil, received }: Delivery): number => postponedU
 const granted: QuotaDecision = { _tag: "Granted" }
 const actor = systemActor("router")
 
+/** A delivery that is open, as it was when its window was looked up. */
+interface OpenDelivery {
+  readonly item: RoutingItem
+  readonly state: Delivery
+}
 /** What became of matching one event against the tenant's flows. */
 interface Matched {
   readonly flows: ReadonlyArray<CompiledFlow>
@@ -198,12 +203,11 @@ export class Router extends Context.Service<
 
       const routeOne = Effect.fnUntraced(function* (
         scope: TenantScope,
-        item: RoutingItem,
+        { item, state }: OpenDelivery,
         enabled: Enablement,
         launch: Launch,
         reserved: Effect.Effect<unknown, RouteError>
       ) {
-        const { state } = yield* read(delivery, scope, item.id)
         if (state.received === null) return
         const trigger = yield* Effect.result(triggerFor(scope, item))
         if (Result.isFailure(trigger)) {
@@ -240,19 +244,19 @@ export class Router extends Context.Service<
 
       const decided = (
         scope: TenantScope,
-        item: RoutingItem,
+        open: OpenDelivery,
         decision: QuotaDecision,
         enabled: Enablement,
         launch: Launch,
         reserved: Effect.Effect<unknown, RouteError>
       ) => {
-        if (decision._tag === "Granted") return routeOne(scope, item, enabled, launch, reserved)
+        if (decision._tag === "Granted") return routeOne(scope, open, enabled, launch, reserved)
         if (decision._tag === "Refused") {
           figures.refused++
-          return close(scope, item, { _tag: "RefuseEvent", limit: decision.limit })
+          return close(scope, open.item, { _tag: "RefuseEvent", limit: decision.limit })
         }
         figures.postponed++
-        return close(scope, item, { _tag: "PostponeEvent", until: decision.until })
+        return close(scope, open.item, { _tag: "PostponeEvent", until: decision.until })
       }
 
       /** A suspended tenant's events are recorded, and neither run nor counted. */
@@ -269,21 +273,22 @@ export class Router extends Context.Service<
         const enabled = yield* enablements.enabled(scope)
         if ((yield* read(tenant, scope, "self")).state?.status === "suspended")
           return yield* Effect.forEach(open, (item) => passOver(scope, item, enabled), { concurrency: "unbounded", discard: true })
-        const byWindow = new Map<string, { readonly at: number; readonly items: Array<RoutingItem> }>()
+        const byWindow = new Map<string, { readonly at: number; readonly deliveries: Array<OpenDelivery> }>()
         for (const item of open) {
-          const at = countedAt((yield* read(delivery, scope, item.id)).state)
+          const { state } = yield* read(delivery, scope, item.id)
+          const at = countedAt(state)
           const { id } = quotaWindowAt("events", at)
           const known = byWindow.get(id)
-          if (known === undefined) byWindow.set(id, { at, items: [item] })
-          else known.items.push(item)
+          if (known === undefined) byWindow.set(id, { at, deliveries: [{ item, state }] })
+          else known.deliveries.push({ item, state })
         }
-        for (const { at, items } of byWindow.values()) yield* routeWindow(scope, items, at, enabled, launch)
+        for (const { at, deliveries } of byWindow.values()) yield* routeWindow(scope, deliveries, at, enabled, launch)
       })
 
       /** Events that are counted in the same window of the quota. */
       const routeWindow = Effect.fnUntraced(function* (
         scope: TenantScope,
-        open: ReadonlyArray<RoutingItem>,
+        open: ReadonlyArray<OpenDelivery>,
         at: number,
         enabled: Enablement,
         launch: Launch
@@ -291,11 +296,11 @@ export class Router extends Context.Service<
         const reserving = quotas.reserve(
           scope,
           "events",
-          open.map(({ id }) => id),
+          open.map(({ item }) => item.id),
           at
         )
         const each = (decide: (index: number) => QuotaDecision, reserved: Effect.Effect<unknown, RouteError>) =>
-          Effect.forEach(open, (item, index) => decided(scope, item, decide(index), enabled, launch, reserved), {
+          Effect.forEach(open, (each, index) => decided(scope, each, decide(index), enabled, launch, reserved), {
             concurrency: "unbounded",
             discard: true
           })

@@ -1,4 +1,4 @@
-/** The newest committed events in memory: what followers of the feed read without asking the journal's thread. */
+/** The newest committed events in memory while somebody follows them: what is read without asking the journal's thread. */
 import type { Append, StoredEvent } from "#services/ports/journal.ts"
 import { hashCharacters } from "./journal-protocol.ts"
 import { EventOfRow } from "./stored-event.ts"
@@ -24,6 +24,8 @@ export class CommittedRing {
   private events = 0
   private characters = 0
   private last: number
+  /** Events added since somebody read last. */
+  private unread = Number.POSITIVE_INFINITY
 
   /** Starts empty, after the position of the newest event. */
   constructor(head: number) {
@@ -40,6 +42,12 @@ export class CommittedRing {
     const firstPosition = lastPosition - count + 1
     if (firstPosition !== this.last + 1) this.clear()
     this.last = lastPosition
+    // Held for nobody, all of this would only grow old in memory.
+    if (this.unread > eventsMax) {
+      this.clear()
+      return
+    }
+    this.unread += count
     const characters = append.events.reduce((sum, { data }) => sum + data.length, 0)
     const { scope, stream, events, at, origin } = append
     let built: ReadonlyArray<StoredEvent> | undefined
@@ -57,6 +65,7 @@ export class CommittedRing {
 
   /** The events after a position, at most about `limit` of them (whole appends), or null when the ring no longer reaches back. */
   after(position: number, limit: number): ReadonlyArray<StoredEvent> | null {
+    this.unread = 0
     if (position >= this.last) return []
     const oldest = this.appends[this.first]
     if (oldest === undefined || position < oldest.firstPosition - 1) return null
@@ -96,7 +105,7 @@ export class CommittedRing {
   }
 
   private clear(): void {
-    this.appends = []
+    if (this.appends.length > 0) this.appends = []
     this.first = this.events = this.characters = 0
   }
 }

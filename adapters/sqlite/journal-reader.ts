@@ -4,10 +4,11 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Position } from "#domain/ids.ts"
+import type { StreamName } from "#domain/scope.ts"
 import { Feed, type FeedPage, type FeedQuery, wants } from "#services/ports/feed.ts"
 import type { StoredEvent } from "#services/ports/journal.ts"
 import { JournalUnavailable } from "#services/ports/unavailable.ts"
-import { EventRows } from "./event-rows.ts"
+import { EventRows, type TakeEvent } from "./event-rows.ts"
 import { follow } from "./feed-follow.ts"
 import { HeadWatch } from "./head-watch.ts"
 import { eventOfRow, positionNumber, positionOrNull } from "./stored-event.ts"
@@ -54,10 +55,11 @@ const open = Effect.fnUntraced(function* ({ file, cacheKilobytes = 1024 }: Reade
 const readPage = (rows: EventRows, query: FeedQuery): FeedPage => {
   const { after, kinds, limit, streamPrefixes } = query
   const events: Array<StoredEvent> = []
-  const page = rows.readFeed(positionNumber(after), limit, streamPrefixes ?? null, (...row) => {
-    const event = eventOfRow(...row)
-    if (kinds === undefined || wants(query, event.stream)) events.push(event)
-  })
+  const take: TakeEvent = (position, space, key, stream, revision, id, type, version, at, origin, data, hash) => {
+    if (kinds !== undefined && !wants(query, stream as StreamName)) return
+    events.push(eventOfRow(position, space, key, stream, revision, id, type, version, at, origin, data, hash))
+  }
+  const page = rows.readFeed(positionNumber(after), limit, streamPrefixes ?? null, take)
   return { events, position: positionOrNull(page.position), atHead: page.atHead }
 }
 

@@ -14,7 +14,6 @@ import {
   type AppendRejected,
   AppendTooLarge,
   RevisionConflict,
-  type StoredEvent,
   StreamRetired
 } from "#services/ports/journal.ts"
 import { MasterKey } from "#services/ports/master-key.ts"
@@ -74,9 +73,6 @@ const waitingBytesMax = 256 * 1024 * 1024
 const questionsMax = 65_536
 const cacheKilobytes = 8 * 1024
 
-/** Hears of committed events, in order. It must not throw. */
-export type CommitListener = (events: ReadonlyArray<StoredEvent>) => void
-
 export class JournalConnection {
   readonly journalId: string
   readonly appendBytesMax: number
@@ -92,7 +88,6 @@ export class JournalConnection {
   private answered: Array<(reply: Reply) => void> = []
   private flushing = false
   private dead: string | null = null
-  private readonly listeners = new Set<CommitListener>()
   /** Types of events that the thread was told of, with their versions. */
   private readonly announced = new Map<string, Set<number>>()
 
@@ -127,12 +122,6 @@ export class JournalConnection {
   /** Calls back once, as soon as something was committed behind a position. Returns how to stop waiting. */
   whenAfter(position: number, wake: () => void): () => void {
     return this.heads.whenAfter(position, wake)
-  }
-
-  /** Tells of committed events, built only while somebody listens. Returns how to stop. */
-  onCommitted(listener: CommitListener): () => void {
-    this.listeners.add(listener)
-    return () => void this.listeners.delete(listener)
   }
 
   /** The thread is gone: what was posted may have been written, what comes now surely is not. */
@@ -258,15 +247,7 @@ export class JournalConnection {
         resume(Exit.succeed({ revision, position: positionText(position), repeated: outcome === repeated }))
       }
     }
-    if (this.ring.head > before) this.tell(before)
-  }
-
-  private tell(before: number): void {
-    if (this.listeners.size > 0) {
-      const events = this.ring.after(before, Number.POSITIVE_INFINITY)
-      if (events !== null && events.length > 0) for (const listener of this.listeners) listener(events)
-    }
-    this.heads.advance(this.ring.head)
+    if (this.ring.head > before) this.heads.advance(this.ring.head)
   }
 }
 

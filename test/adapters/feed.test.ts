@@ -75,8 +75,9 @@ describe("the feed on SQLite", () => {
         const fat = "x".repeat(30_000)
         // More characters than the ring holds: a follower that starts late finds the first of them in the file alone.
         const appends = Array.from({ length: 400 }, (_, n) => appendOf(acme, fresh("run"), { events: [happened({ n, fat })] }))
-        yield* Effect.forEach(appends, (given) => journal.append(given), { concurrency: 64, discard: true })
         const { connection } = yield* JournalThread
+        assert.deepStrictEqual(connection.ring.after(0, 1), [])
+        yield* Effect.forEach(appends, (given) => journal.append(given), { concurrency: 64, discard: true })
         assert.isNull(connection.ring.after(0, 10))
         assert.isNotNull(connection.ring.after(connection.ring.head - 10, 10))
         const seen = yield* feed.follow({ after: null, limit: 50 }).pipe(
@@ -92,29 +93,27 @@ describe("the feed on SQLite", () => {
       })
     ))
 
-  it("tells listeners of committed events in order, of refused and repeated ones never", () =>
+  it("holds for its readers what was committed, as it is stored, and nothing of what was refused or repeated", () =>
     session(
       install().open(),
       Effect.gen(function* () {
-        const { connection } = yield* JournalThread
+        const { ring } = (yield* JournalThread).connection
         const journal = yield* Journal
-        const heard: Array<StoredEvent> = []
-        const stop = connection.onCommitted((events) => void heard.push(...events))
+        const before = ring.head
+        assert.deepStrictEqual(ring.after(before, 1), [])
         const given = appendOf(acme, fresh("run"), { events: [happened({ n: 0 }), happened({ n: 1 })] })
         yield* journal.append(given)
         yield* journal.append(given)
         yield* Effect.result(journal.append({ ...given, expected: 7 }))
         yield* journal.append({ ...given, expected: 1, events: [happened({ n: 2 })] } as unknown as Append)
-        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void))) // Callers hear before listeners.
-        stop()
-        yield* journal.append(appendOf(acme, fresh("run")))
+        const held = ring.after(before, 10)!
         assert.deepStrictEqual(
-          heard.map(({ data }) => data["n"]),
+          held.map(({ data }) => data["n"]),
           [0, 1, 2]
         )
         const stored = yield* journal.readStream(acme, given.stream)
         assert.deepStrictEqual(
-          heard.map((event) => ({ ...event })),
+          held.map((event) => ({ ...event })),
           stored.map((event) => ({ ...event }))
         )
       })
@@ -199,8 +198,14 @@ describe("the ring of committed events", () => {
     )
   const positions = (events: ReadonlyArray<StoredEvent> | null) => events?.map(({ position }) => Number(position))
 
+  const followed = (head: number) => {
+    const ring = new CommittedRing(head)
+    assert.deepStrictEqual(ring.after(head, 1), [])
+    return ring
+  }
+
   it("gives whole and cut batches behind any position", () => {
-    const ring = new CommittedRing(10)
+    const ring = followed(10)
     add(ring, 13, 3)
     add(ring, 14, 1)
     assert.deepStrictEqual(positions(ring.after(10, 100)), [11, 12, 13, 14])
@@ -211,7 +216,7 @@ describe("the ring of committed events", () => {
   })
 
   it("starts anew after a gap, rather than pass over it", () => {
-    const ring = new CommittedRing(0)
+    const ring = followed(0)
     add(ring, 1, 1)
     add(ring, 5, 2)
     assert.isNull(ring.after(0, 9))
@@ -220,9 +225,25 @@ describe("the ring of committed events", () => {
   })
 
   it("holds no more than its bound", () => {
-    const ring = new CommittedRing(0)
-    for (let n = 1; n <= 20_000; n++) add(ring, n, 1)
+    const ring = followed(0)
+    for (let n = 1; n <= 20_000; n++) {
+      add(ring, n, 1)
+      if (n % 5_000 === 0) assert.deepStrictEqual(positions(ring.after(n - 1, 1)), [n])
+    }
     assert.isNull(ring.after(20_000 - 8_192 - 1, 1))
     assert.lengthOf(ring.after(20_000 - 8_192, 10_000)!, 8_192)
+  })
+
+  it("holds nothing for nobody, and nothing more when nobody has read for so many events", () => {
+    const ring = new CommittedRing(0)
+    add(ring, 1, 1)
+    assert.isNull(ring.after(0, 1))
+    add(ring, 2, 1)
+    assert.deepStrictEqual(positions(ring.after(1, 1)), [2])
+    for (let n = 3; n <= 8_195; n++) add(ring, n, 1)
+    assert.lengthOf(ring.after(8_194, 1)!, 1)
+    for (let n = 8_196; n <= 20_000; n++) add(ring, n, 1)
+    assert.isNull(ring.after(19_999, 1))
+    assert.deepStrictEqual(ring.after(20_000, 1), [])
   })
 })
