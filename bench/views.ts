@@ -1,8 +1,9 @@
 /** Waits for the platform's views, so that a row measures what it names and not the work that an earlier one left. */
 import { until } from "./child.ts"
 import type { Platform } from "./platform.ts"
+import type { Settings } from "./rounds.ts"
 
-const viewsSeconds = 180
+const viewsSeconds = 600
 
 interface Progress {
   readonly items: ReadonlyArray<{
@@ -12,8 +13,9 @@ interface Progress {
   }>
 }
 
-export const viewsCaughtUp = (platform: Platform): Promise<true> =>
-  until(
+export const viewsCaughtUp = async (platform: Platform, tell?: Settings["tell"]): Promise<void> => {
+  const began = performance.now()
+  await until(
     "the views to catch up",
     viewsSeconds,
     async () => {
@@ -22,3 +24,5 @@ export const viewsCaughtUp = (platform: Platform): Promise<true> =>
     },
     200
   )
+  tell?.(`the views caught up in ${((performance.now() - began) / 1000).toFixed(0)} s`)
+}

@@ -44,7 +44,7 @@ const stepStarted = {
   connectionId: Schema.optionalKey(ConnectionId),
   input: Schema.optionalKey(ContentRef),
   request: Schema.optionalKey(ContentRef),
-  /** Epoch milliseconds after which this attempt does not send any more; recovery waits for it and the timeout (R11). */
+  /** Epoch milliseconds, by the sender's clock, after which this attempt does not send any more (R11). */
   sendBy: Schema.Int,
   timeoutMillis: Schema.Int
 }
@@ -127,9 +127,12 @@ export interface StepState {
   readonly effect: EffectClass | null
   /** Attempts since the run was started or retried: what the retry policy counts. */
   readonly tries: number
-  /** Of a started attempt: epoch milliseconds until which its outcome may still come. */
-  readonly openUntil: number | null
+  /** Of a started attempt: milliseconds from when it was announced until no outcome can come any more (R11). */
+  readonly openFor: number | null
 }
+
+/** A call that was announced is sent within so long, or never: measured by its sender on a monotonic clock. */
+export const sendWithinMillis = 10_000
 
 export type RunStatus =
   | "absent"
@@ -189,7 +192,7 @@ export const pendingStep: StepState = {
   retryAt: null,
   effect: null,
   tries: 0,
-  openUntil: null
+  openFor: null
 }
 /** Own steps alone: one may be called `constructor`. */
 export const stepOf = ({ steps }: Run, step: string): StepState => (Object.hasOwn(steps, step) ? steps[step]! : pendingStep)
@@ -238,7 +241,7 @@ const outcome = (
 
 export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
   kind: "run",
-  version: 1,
+  version: 2,
   events: eventFamily(RunEvent),
   initialState: { status: "absent", started: null, steps: {}, resumes: 0, parked: null, parkedSince: null },
   workDue: (state) => {
@@ -325,7 +328,7 @@ export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
           generation: event.generation,
           effect: event.effect,
           retryAt: null,
-          openUntil: event.sendBy + event.timeoutMillis
+          openFor: sendWithinMillis + event.timeoutMillis
         })
       }
       case "StepSucceeded": {
@@ -336,7 +339,7 @@ export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
           attempt: event.attempt,
           output: event.output ?? null,
           retryAt: null,
-          openUntil: null
+          openFor: null
         })
         return next.resumes === 0 && next.parkedSince === null ? next : { ...next, resumes: 0, parkedSince: null }
       }
@@ -349,12 +352,12 @@ export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
           tries: step.tries + 1,
           definitive: event.definitive,
           retryAt: event.retryAt ?? null,
-          openUntil: null
+          openFor: null
         })
         return { ...next, resumes: 0 }
       }
       case "DecisionRequested":
-        return withStep(state, event.step, { ...stepOf(state, event.step), status: "undecided", openUntil: null })
+        return withStep(state, event.step, { ...stepOf(state, event.step), status: "undecided", openFor: null })
       case "StepDecided": {
         const step = stepOf(state, event.step)
         if (event.decision === "succeeded")

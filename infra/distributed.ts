@@ -6,6 +6,7 @@ import { Store } from "#adapters/eventstoredb/driver.ts"
 import * as feed from "#adapters/eventstoredb/feed.ts"
 import { journal, OpenedJournal } from "#adapters/eventstoredb/journal.ts"
 import * as openWork from "#adapters/eventstoredb/open-work.ts"
+import * as orphanedContents from "#adapters/eventstoredb/orphaned-contents.ts"
 import * as payloads from "#adapters/eventstoredb/payloads.ts"
 import { layerNone as ownsNothing } from "#adapters/memory/ownership.ts"
 import * as readModels from "#adapters/mongodb/read-models.ts"
@@ -62,6 +63,10 @@ const owned = ({ role }: ProcessSettings) =>
 const work = Layer.unwrap(Effect.map(Ownership, ({ changes }) => openWork.layer({ buckets: changes })))
 const wakeUps = Layer.unwrap(Effect.map(Journal, ({ journalId }) => bus.layer({ prefix: prefixOf(journalId) })))
 
+/** Of the buckets that this process serves, the owners of contents. */
+const collection = ({ role }: ProcessSettings) =>
+  role === "api" ? Layer.empty : Layer.unwrap(Effect.map(VaultDatabase, ({ largeContents }) => orphanedContents.layer(largeContents)))
+
 /** Journal, vault and master key, and who works on what. */
 const log = (settings: ProcessSettings, servers: Servers) => {
   const stores = Layer.mergeAll(journal, feed.layer, payloads.layer, vault.layer).pipe(
@@ -75,7 +80,10 @@ const log = (settings: ProcessSettings, servers: Servers) => {
     ),
     Layer.provideMerge(masterKey.layer({ ...masterKeyOptions(settings), mayMake: false }))
   )
-  return Layer.mergeAll(installation(settings), work).pipe(Layer.provideMerge(owned(settings)), Layer.provideMerge(stores))
+  return Layer.mergeAll(installation(settings), work, collection(settings)).pipe(
+    Layer.provideMerge(owned(settings)),
+    Layer.provideMerge(stores)
+  )
 }
 
 const views = ({ role }: ProcessSettings, servers: Servers) =>

@@ -47,14 +47,17 @@ export const rememberCommand = (actor: Actor, { commandId, commandHash }: Origin
 }
 
 export class Actors {
-  /** In the order of their use, from when it is half full on. */
-  readonly #actors = new Map<StreamName, Actor>()
+  /** In two generations, so that a use moves an actor once and not every time: the old one is dropped when the young one is full. */
+  #young = new Map<StreamName, Actor>()
+  #old = new Map<StreamName, Actor>()
+  /** Actors that came into the young generation, those that have left it again included. */
+  #came = 0
   readonly #mailboxes = new Map<ScopeKey, number>()
   /** Turns that are being handed over. */
   readonly #turns: Array<() => void> = []
 
   get size(): number {
-    return this.#actors.size
+    return this.#young.size + this.#old.size
   }
 
   /** Commands that wait for their turn. */
@@ -66,7 +69,7 @@ export class Actors {
 
   /** The stream's actor; a fresh one is not loaded. */
   of(stream: StreamName, initialState: unknown): Actor {
-    const known = this.#actors.get(stream)
+    const known = this.#used(stream)
     if (known !== undefined) return known
     const actor: Actor = {
       state: initialState,
@@ -79,16 +82,14 @@ export class Actors {
       commands: undefined,
       eventsSinceSnapshot: 0
     }
-    this.#actors.set(stream, actor)
+    this.#keep(stream, actor)
     return actor
   }
 
   /** The actor when its state can be read at once: loaded, and nobody is changing it. Counts as a use. */
   settled(stream: StreamName): Actor | undefined {
-    const actor = this.#actors.get(stream)
-    if (actor === undefined || !actor.loaded || actor.busy) return undefined
-    this.#touch(stream, actor)
-    return actor
+    const actor = this.#used(stream)
+    return actor === undefined || !actor.loaded || actor.busy ? undefined : actor
   }
 
   /** Takes the turn: at once, which undefined says, or after those who wait already. */
@@ -129,39 +130,56 @@ export class Actors {
 
   #rest(stream: StreamName, actor: Actor): void {
     actor.busy = false
-    if (!actor.loaded) {
-      this.#actors.delete(stream)
-      return
-    }
-    this.#touch(stream, actor)
-    if (this.#actors.size > limits.cachedStreams) this.#evict()
+    if (!actor.loaded) this.#drop(stream)
   }
 
   /** The feed tells of an event: a state without it is dropped, at once or when its turn is over. False: the state has it. */
   overtake(stream: StreamName, revision: number): boolean {
-    const actor = this.#actors.get(stream)
+    const actor = this.#find(stream)
     if (actor === undefined) return true
     if (actor.loaded && actor.revision >= revision) return false
     if (actor.busy) actor.newest = Math.max(actor.newest, revision)
-    else this.#actors.delete(stream)
+    else this.#drop(stream)
     return true
   }
 
   /** Drops a stream that nobody will need soon. */
   forget(stream: StreamName): void {
-    if (this.#actors.get(stream)?.busy === false) this.#actors.delete(stream)
+    if (this.#find(stream)?.busy === false) this.#drop(stream)
   }
 
-  #touch(stream: StreamName, actor: Actor): void {
-    if (this.#actors.size <= limits.cachedStreams / 2 || this.#actors.get(stream) !== actor) return
-    this.#actors.delete(stream)
-    this.#actors.set(stream, actor)
+  #find(stream: StreamName): Actor | undefined {
+    return this.#young.get(stream) ?? this.#old.get(stream)
   }
 
-  #evict(): void {
-    for (const [stream, actor] of this.#actors) {
-      if (this.#actors.size <= limits.cachedStreams) return
-      if (!actor.busy) this.#actors.delete(stream)
-    }
+  #used(stream: StreamName): Actor | undefined {
+    const young = this.#young.get(stream)
+    if (young !== undefined) return young
+    const old = this.#old.get(stream)
+    if (old === undefined) return undefined
+    this.#old.delete(stream)
+    this.#keep(stream, old)
+    return old
+  }
+
+  #keep(stream: StreamName, actor: Actor): void {
+    const full = limits.cachedStreams / 2
+    if (this.#young.size >= full && this.#came >= full) this.#age()
+    this.#came++
+    this.#young.set(stream, actor)
+  }
+
+  #drop(stream: StreamName): void {
+    this.#young.delete(stream)
+    this.#old.delete(stream)
+  }
+
+  /** Those that somebody works on stay, however long it takes. */
+  #age(): void {
+    const dropped = this.#old
+    this.#old = this.#young
+    this.#young = new Map()
+    this.#came = 0
+    for (const [stream, actor] of dropped) if (actor.busy) this.#young.set(stream, actor)
   }
 }

@@ -14,7 +14,7 @@ export class ExpiringCache<Key, Value> {
   set(key: Key, value: Value, nowMillis: number): void {
     this.#entries.delete(key)
     this.#entries.set(key, { value, until: nowMillis + this.#lifeMillis })
-    if (this.#entries.size > this.#max) this.#entries.delete(this.#entries.keys().next().value as Key)
+    if (this.#entries.size > this.#max) this.#dropOldest()
   }
   delete(key: Key): void {
     this.#entries.delete(key)
@@ -29,7 +29,19 @@ export class ExpiringCache<Key, Value> {
   get size(): number {
     return this.#entries.size
   }
+
+  /** Many for one walk: a map walks over the traces of those that were deleted before it comes to its first entry. */
+  #dropOldest(): void {
+    const kept = Math.ceil(this.#max * keptPart)
+    for (const key of this.#entries.keys()) {
+      if (this.#entries.size <= kept) return
+      this.#entries.delete(key)
+    }
+  }
 }
+
+/** Of a full cache, when it takes one more. */
+const keptPart = 15 / 16
 
 /** How long an opened secret may stay in memory. */
 export const openedSecretMillis = 5 * 60_000

@@ -8,10 +8,10 @@ import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
 import type { ContentRef } from "#domain/content.ts"
 import type { Bindings } from "#domain/enablement.ts"
-import type { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"
+import type { ConnectionId, DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
-import { type Run, type RunCommand, type RunRejection, run, type StepError, stepOf } from "#domain/run.ts"
-import { backoffMillis, readySteps, standing } from "#domain/run-plan.ts"
+import { type Run, type RunRejection, run, type StepError } from "#domain/run.ts"
+import { readySteps, standing } from "#domain/run-plan.ts"
 import type { TenantScope } from "#domain/scope.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
@@ -21,7 +21,8 @@ import { Entropy } from "./ports/entropy.ts"
 import { Journal } from "./ports/journal.ts"
 import { Outbound } from "./ports/outbound.ts"
 import { Payloads } from "./ports/payloads.ts"
-import { type Drive, decide, errorOf, flushWith, keep, keptMax, newDrive } from "./run-drive.ts"
+import { type Drive, decide, flushWith, keptMax, newDrive } from "./run-drive.ts"
+import { runSteps } from "./run-steps.ts"
 import { Settings } from "./settings.ts"
 import { type Attempt, StepCalls, type StepOutcome } from "./step-calls.ts"
 import { Suspects } from "./suspects.ts"
@@ -49,8 +50,21 @@ const actor = systemActor("runner")
 /** Recovered runs in hand. */
 const resumedMax = 65_536
 
-/** Until when calls that were announced may be sent or answered, epoch milliseconds; 0: none was. */
-const callsUntil = (state: Run): number => Math.max(0, ...Object.values(state.steps).map(({ openUntil }) => openUntil ?? 0))
+/** The calls that a run has announced and not settled. */
+interface OpenCalls {
+  /** Steps and attempts: another call is another name. */
+  readonly name: string
+  /** Milliseconds from their announcement until none is sent or answered any more. */
+  readonly openFor: number
+}
+const openCallsOf = ({ steps }: Run): OpenCalls | undefined => {
+  const open = Object.entries(steps).filter(([, { status }]) => status === "started")
+  if (open.length === 0) return undefined
+  return {
+    name: open.map(([step, { attempt }]) => `${step}@${attempt}`).join(" "),
+    openFor: Math.max(...open.map(([, { openFor }]) => openFor ?? 0))
+  }
+}
 
 export class Runner extends Context.Service<
   Runner,
@@ -86,119 +100,14 @@ export class Runner extends Context.Service<
       const suspects = yield* Suspects
       /** Resumptions that are on record already: a failure on our side afterwards is no further death (R14). */
       const resumedHere = new BoundedCache<string, true>(resumedMax)
+      /** Calls of others, and since when we know of them: monotonic milliseconds, as two processes' wall clocks may be hours apart (R30). */
+      const seen = new BoundedCache<string, { readonly name: string; readonly since: number }>(resumedMax)
       const figures = { started: 0, succeeded: 0, failed: 0, parked: 0, retried: 0, quarantined: 0 }
+
+      const { prepare, record, settleUnknown, transform } = runSteps(calls, outbound, entropy, figures)
 
       /** Writes what was decided, in one append. */
       const flush = flushWith(transact)
-
-      const transform = Effect.fnUntraced(function* (drive: Drive, index: number) {
-        const definition = drive.flow.document.steps[index]!
-        const step = definition.id as StepId
-        const attempt = stepOf(drive.state, step).attempt + 1
-        const before = outbound.now()
-        const evaluated = yield* Effect.result(drive.flow.steps[index]!.evaluate(drive.data))
-        const durationMillis = Math.round((outbound.now() - before) * 1000) / 1000
-        if (Result.isSuccess(evaluated)) {
-          drive.data.steps[step] = { output: evaluated.success }
-          const output = keep(drive, step, attempt, "out", { output: evaluated.success })
-          return yield* decide(drive, { _tag: "SucceedStep", step, attempt, output, durationMillis })
-        }
-        const error = errorOf(
-          drive,
-          step,
-          attempt,
-          { kind: "permanent", code: "expression", message: "The expression failed on this input." },
-          evaluated.failure.message
-        )
-        const continued = definition.onError === "continue"
-        if (continued) drive.data.steps[step] = { output: null }
-        return yield* decide(drive, { _tag: "FailStep", step, attempt, error, durationMillis, definitive: true, continued })
-      })
-
-      const park = (drive: Drive, step: StepId, connectorId: ConnectorId, since: number, until: number) => {
-        figures.parked++
-        return decide(drive, { _tag: "ParkRun", step, connectorId, since, until })
-      }
-
-      /** The vendor refused the credentials: the connection is broken, and the run waits for it to be repaired (R15). */
-      const parkForCredentials = Effect.fnUntraced(function* (drive: Drive, attempt: Attempt, failed: RunCommand, message: string) {
-        const now = yield* Clock.currentTimeMillis
-        const since = drive.state.parkedSince ?? now
-        const until = calls.parkedUntil(drive.settings, since, now)
-        yield* calls.refused(drive.scope, attempt, message)
-        if (until === null) return yield* decide(drive, failed)
-        yield* decide(drive, { ...failed, retryAt: now } as RunCommand)
-        yield* park(drive, attempt.step, attempt.connector.manifest.id, since, until)
-      })
-
-      /** Records what came of a call, with the next append. */
-      const record = Effect.fnUntraced(function* (drive: Drive, attempt: Attempt, outcome: StepOutcome) {
-        const { step, index } = attempt
-        const definition = drive.flow.document.steps[index]!
-        const shared = { step, attempt: attempt.attempt, durationMillis: outcome.durationMillis }
-        const input = attempt.input === undefined ? {} : { input: attempt.input }
-        if (outcome._tag === "Succeeded") {
-          drive.data.steps[step] = { output: outcome.output }
-          const output = keep(drive, step, attempt.attempt, "out", { output: outcome.output, response: outcome.response })
-          return yield* decide(drive, { _tag: "SucceedStep", ...shared, ...input, output, status: outcome.response.status })
-        }
-        const tries = stepOf(drive.state, step).tries
-        const error = errorOf(drive, step, attempt.attempt, outcome.error, outcome.detail)
-        const failed: Omit<typeof RunCommand.cases.FailStep.Type, "continued"> = {
-          _tag: "FailStep",
-          ...shared,
-          ...input,
-          error,
-          definitive: outcome.definitive
-        }
-        if (outcome.outcomeUnknown && !attempt.repeatable)
-          return yield* decide(drive, { _tag: "AskForDecision", step, attempt: attempt.attempt })
-        if (error.kind === "credentials")
-          return yield* parkForCredentials(drive, attempt, { ...failed, continued: false }, outcome.error.message)
-        const retries = error.kind === "transient" || error.kind === "unknown-outcome"
-        if (retries && tries + 1 < attempt.attemptsMax) {
-          figures.retried++
-          const now = yield* Clock.currentTimeMillis
-          const retryAt = now + backoffMillis(attempt.backoff, tries, entropy.fraction(), outcome.retryAfterMillis)
-          return yield* decide(drive, { ...failed, retryAt, continued: false })
-        }
-        const continued = definition.onError === "continue"
-        if (continued) drive.data.steps[step] = { output: null }
-        return yield* decide(drive, { ...failed, continued })
-      })
-
-      /** Gets one call ready: its input, connection and request. What cannot be sent is recorded as failed, or parks the run. */
-      const prepare = Effect.fnUntraced(function* (drive: Drive, index: number) {
-        const prepared = yield* calls.prepare(drive, index)
-        if (prepared._tag === "Ready") {
-          const { attempt } = prepared
-          const input = keep(drive, attempt.step, attempt.attempt, "in", prepared.content)
-          if (attempt.effect !== "safe")
-            yield* decide(drive, {
-              _tag: "StartStep",
-              step: attempt.step,
-              attempt: attempt.attempt,
-              generation: attempt.generation,
-              effect: attempt.effect,
-              connectionId: attempt.connection.connectionId,
-              input,
-              sendBy: attempt.sendByEpochMillis,
-              timeoutMillis: attempt.request.timeoutMs
-            })
-          return { ...attempt, input: attempt.effect === "safe" ? input : undefined } as Attempt
-        }
-        if (prepared._tag === "Parks") {
-          const since = drive.state.parkedSince ?? (yield* Clock.currentTimeMillis)
-          yield* park(drive, prepared.step, prepared.connectorId, since, prepared.until)
-          return undefined
-        }
-        const attempt = stepOf(drive.state, prepared.step).attempt + 1
-        const error = errorOf(drive, prepared.step, attempt, prepared.error, prepared.detail)
-        const continued = drive.flow.document.steps[index]!.onError === "continue"
-        if (continued) drive.data.steps[prepared.step] = { output: null }
-        yield* decide(drive, { _tag: "FailStep", step: prepared.step, attempt, error, durationMillis: 0, definitive: true, continued })
-        return undefined
-      })
 
       /** Pure steps at once, calls all together; every intent is durable before its call, every outcome soon after. */
       const advance = Effect.fnUntraced(function* (drive: Drive) {
@@ -262,6 +171,7 @@ export class Runner extends Context.Service<
         if (drive.state.status === "succeeded") figures.succeeded++
         if (drive.state.status === "failed") figures.failed++
         resumedHere.delete(drive.runId)
+        seen.delete(drive.runId)
         forget(drive.scope, `run-${drive.runId}`)
         return false
       })
@@ -336,36 +246,20 @@ export class Runner extends Context.Service<
         return { trigger, outputs }
       })
 
-      /** A started call whose outcome nobody recorded: repeated where that is harmless, else put before a person (R13). */
-      const settleUnknown = Effect.fnUntraced(function* (drive: Drive) {
-        const now = yield* Clock.currentTimeMillis
-        for (const [id, step] of Object.entries(drive.state.steps)) {
-          if (step.status !== "started") continue
-          const shared = { step: id as StepId, attempt: step.attempt }
-          if (step.effect === "unsafe" || step.effect === "verifiable") yield* decide(drive, { _tag: "AskForDecision", ...shared })
-          else
-            yield* decide(drive, {
-              _tag: "FailStep",
-              ...shared,
-              error: {
-                kind: "unknown-outcome",
-                code: "interrupted",
-                message: "The process ended before the outcome was recorded; the call is repeated under the same key."
-              },
-              durationMillis: 0,
-              retryAt: now,
-              definitive: false,
-              continued: false
-            })
-        }
-      })
-
       const resume = Effect.fnUntraced(function* (scope: TenantScope, id: string, recovered: boolean) {
         const runId = id as RunId
         const { state } = yield* read(run, scope, runId)
         const goingOn = goOn(scope, runId, recovered)
         return yield* recovered && state.resumes > 0 ? suspects.alone(state.resumes, goingOn) : goingOn
       })
+
+      /** Milliseconds for which calls of another process may still be under way: counted from when we came to know of them (R11). */
+      const waitFor = (runId: RunId, { name, openFor }: OpenCalls): number => {
+        const known = seen.get(runId)
+        const since = known?.name === name ? known.since : outbound.now()
+        if (known?.name !== name) seen.set(runId, { name, since })
+        return Math.ceil(since + openFor - outbound.now())
+      }
 
       const goOn = Effect.fnUntraced(function* (scope: TenantScope, runId: RunId, recovered: boolean) {
         const found = yield* read(run, scope, runId)
@@ -376,14 +270,15 @@ export class Runner extends Context.Service<
           if (!soleWriter) forget(scope, `run-${runId}`)
           return null
         }
-        // A timer of ours may come upon a call that another process has announced since.
-        const inOthersHands = recovered || Object.values(found.state.steps).some(({ status }) => status === "started")
-        const until = inOthersHands && !soleWriter ? callsUntil(found.state) : 0
-        if (until > now) {
+        const open = openCallsOf(found.state)
+        const left = soleWriter || open === undefined ? 0 : waitFor(runId, open)
+        if (left > 0) {
           // Whoever has it may go on with it: it is looked at afresh.
           forget(scope, `run-${runId}`)
-          return until
+          return now + left
         }
+        // A timer of ours may come upon a call that another process has announced since.
+        const inOthersHands = recovered || open !== undefined
         const { flowId, version, deliveryId, connectionId } = found.state.started
         const origin: Origin = { actor, correlationId: deliveryId }
         if (inOthersHands && found.state.status === "running" && resumedHere.get(runId) === undefined) {

@@ -9,7 +9,7 @@ import type { Bindings } from "#domain/enablement.ts"
 import type { ActionStep } from "#domain/flow-document.ts"
 import type { ConnectionId, ConnectorId, RunId, StepId } from "#domain/ids.ts"
 import type { EffectClass } from "#domain/manifest.ts"
-import { type Run, type StepError, stepOf } from "#domain/run.ts"
+import { type Run, type StepError, sendWithinMillis, stepOf } from "#domain/run.ts"
 import type { TenantScope } from "#domain/scope.ts"
 import { resolve, type SettingsChain } from "#domain/settings.ts"
 import { buildRequest, type CompiledActions } from "./actions.ts"
@@ -83,8 +83,6 @@ export type StepOutcome =
       readonly retryAfterMillis: number | undefined
     }
 
-/** How long after its record a call may still be sent: a thawed process that wakes up later does not call (R11). */
-const sendWithinMillis = 10_000
 /** A parked run looks for its connection again this often, besides being released when the tenant connects. */
 const parkedCheckMillis = 3_600_000
 const dayMillis = 86_400_000

@@ -4,13 +4,13 @@ import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Fiber from "effect/Fiber"
 import * as FiberSet from "effect/FiberSet"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
+import { UnknownEvent } from "#domain/event-family.ts"
 import type { ConnectorId } from "#domain/ids.ts"
 import { bucketOf, kindAndIdOf, type Scope, type ScopeKey, type SpaceScope, type StreamName, type TenantScope } from "#domain/scope.ts"
-import { DueQueue } from "./due-queue.ts"
+import { Intake } from "./intake.ts"
 import { ParkedRuns } from "./parked-runs.ts"
 import { Bus, type Ticket } from "./ports/bus.ts"
 import { OpenWork, type WorkItem } from "./ports/open-work.ts"
@@ -19,6 +19,7 @@ import { Router } from "./router.ts"
 import { Runner } from "./runner.ts"
 import { Settings } from "./settings.ts"
 import { Transact } from "./transact.ts"
+import { WorkTimers } from "./work-timers.ts"
 
 export const limits = {
   /** Runs and routings in hand at the same time in a process unless it says otherwise; a tenant's own share is the setting `runs.inFlightMax`. */
@@ -27,9 +28,6 @@ export const limits = {
   quantum: 64,
   /** Items kept in memory; beyond it they wait in the index. */
   ready: 50_000,
-  /** Items ready from which intake waits its turn, so that what is acknowledged also runs; but never longer than this. */
-  readyBeforeIntake: 128,
-  intakeWaitMillis: 20,
   /** The index is looked through this often, and this far ahead. */
   sweepMillis: 15_000,
   horizonMillis: 60_000,
@@ -62,6 +60,11 @@ interface Tenant {
   queued: boolean
 }
 type Hold = "ready" | "active" | "again"
+/** What a later release wrote is no bug: it is left alone for a process that can read it, which takes the bucket over (R5). */
+const unknownEventOf = ({ reasons }: Cause.Cause<unknown>): UnknownEvent | undefined => {
+  for (const reason of reasons) if (Cause.isDieReason(reason) && reason.defect instanceof UnknownEvent) return reason.defect
+  return undefined
+}
 /** Until the setting was looked up. */
 const firstInFlightMax = limits.quantum
 /** The actors that change a stream while we have it in hand. */
@@ -115,17 +118,20 @@ export class Worker extends Context.Service<
         const ring: Array<Tenant> = []
         const holds = new Map<StreamName, Hold>()
         const failures = new Map<StreamName, number>()
-        const timers = new DueQueue<{ readonly scope: SpaceScope | TenantScope; readonly item: Item }>()
-        /** Streams with a timer. */
-        const timed = new Set<StreamName>()
         const idlers: Array<() => void> = []
-        /** Deliveries that wait to be let in, the oldest first, with the time until which they wait. */
-        const intake: Array<{ readonly until: number; readonly enter: () => void }> = []
-        let intakeTimer = false
         let ready = 0
         let inFlight = 0
         let stopped = false
-        let armed: { readonly at: number; readonly fiber: Fiber.Fiber<void> } | undefined
+        const now = () => clock.currentTimeMillisUnsafe()
+        const intake = new Intake({ ready: () => ready, now, fork })
+        const timers = new WorkTimers<Item & { readonly scope: SpaceScope | TenantScope }>({
+          max: limits.ready,
+          now,
+          fork,
+          due: ({ scope, stream, recovered }) => {
+            if (!stopped && isOurs(scope)) offer(scope, stream, recovered)
+          }
+        })
 
         const tenantOf = (scope: SpaceScope | TenantScope): Tenant => {
           const known = tenants.get(scope.key)
@@ -145,32 +151,6 @@ export class Worker extends Context.Service<
         const isOurs = ({ key }: Scope) => ownership.owned().has(bucketOf(key))
         const hasWork = (tenant: Tenant) =>
           tenant.inFlight < tenant.inFlightMax && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
-
-        const admit = (now: number) => {
-          let free = limits.readyBeforeIntake - ready
-          while (intake.length > 0 && (free > 0 || intake[0]!.until <= now)) {
-            free--
-            intake.shift()!.enter()
-          }
-        }
-        /** One timer lets those in that have waited long enough. */
-        const watchIntake = () => {
-          if (intakeTimer || intake.length === 0) return
-          intakeTimer = true
-          const look = Effect.sync(() => {
-            intakeTimer = false
-            admit(clock.currentTimeMillisUnsafe())
-            watchIntake()
-          })
-          fork(Effect.andThen(Effect.sleep(limits.intakeWaitMillis / 2), look))
-        }
-        const admission = Effect.suspend(() => {
-          if (ready < limits.readyBeforeIntake && intake.length === 0) return Effect.void
-          return Effect.callback<void>((resume) => {
-            intake.push({ until: clock.currentTimeMillisUnsafe() + limits.intakeWaitMillis, enter: () => resume(Effect.void) })
-            watchIntake()
-          })
-        })
 
         const settle = (tenant: Tenant) => {
           if (hasWork(tenant)) {
@@ -200,30 +180,7 @@ export class Worker extends Context.Service<
           pump()
         }
 
-        const offerAt = (scope: SpaceScope | TenantScope, item: Item, at: number) => {
-          if (timers.size >= limits.ready || timed.has(item.stream)) return
-          timed.add(item.stream)
-          timers.add(at, { scope, item })
-          arm()
-        }
-
-        /** One sleeping fiber for the earliest timer. */
-        const arm = () => {
-          const at = timers.earliestAt
-          if (at === undefined || stopped || (armed !== undefined && armed.at <= at)) return
-          const before = armed?.fiber
-          const fire = Effect.sync(() => {
-            armed = undefined
-            const now = clock.currentTimeMillisUnsafe()
-            for (let due = timers.take(now); due !== undefined; due = timers.take(now)) {
-              timed.delete(due.item.stream)
-              if (isOurs(due.scope)) offer(due.scope, due.item.stream, due.item.recovered)
-            }
-            arm()
-          })
-          armed = { at, fiber: fork(Effect.andThen(Effect.sleep(Math.max(0, at - clock.currentTimeMillisUnsafe())), fire)) }
-          if (before !== undefined) fork(Fiber.interrupt(before))
-        }
+        const offerAt = (scope: SpaceScope | TenantScope, item: Item, at: number) => timers.add(at, { ...item, scope })
 
         const release = (tenant: Tenant, item: Item, exit: Exit.Exit<unknown, unknown>) => {
           const again = holds.get(item.stream) === "again"
@@ -236,8 +193,11 @@ export class Worker extends Context.Service<
             const count = (failures.get(item.stream) ?? 0) + 1
             failures.set(item.stream, count)
             const pause = Math.min(limits.retryMillis * 2 ** (count - 1), limits.retryMaxMillis)
-            if (count >= limits.defectsMax && Cause.hasDies(exit.cause)) putAside(tenant.scope, item, exit.cause)
-            else offerAt(tenant.scope, item, clock.currentTimeMillisUnsafe() + pause)
+            const unread = unknownEventOf(exit.cause)
+            if (unread !== undefined && count === limits.defectsMax)
+              fork(Effect.logWarning(`Work waits for a release that can read it: ${item.stream}. ${unread.message}`))
+            if (unread === undefined && count >= limits.defectsMax && Cause.hasDies(exit.cause)) putAside(tenant.scope, item, exit.cause)
+            else offerAt(tenant.scope, item, now() + pause)
             return
           }
           if (again) offer(tenant.scope, item.stream, false)
@@ -259,7 +219,7 @@ export class Worker extends Context.Service<
           const room = Math.min(limits.quantum, tenant.inFlightMax - tenant.inFlight, inFlightMax - inFlight)
           const items = from.splice(0, Math.max(1, room))
           ready -= items.length
-          if (intake.length > 0) admit(0)
+          intake.admit()
           for (const item of items) holds.set(item.stream, "active")
           return items
         }
@@ -346,53 +306,46 @@ export class Worker extends Context.Service<
             if (kinds.has(kindAndIdOf(stream).kind)) fork(bus.announce(scope))
             return
           }
-          const now = clock.currentTimeMillisUnsafe()
-          if (dueAt <= now) offer(scope, stream, false)
-          else if (dueAt <= now + limits.horizonMillis) offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)
+          const ahead = dueAt - now()
+          if (ahead <= 0) offer(scope, stream, false)
+          else if (ahead <= limits.horizonMillis) offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)
         })
 
-        const takeUp = (item: WorkItem, now: number) => {
+        const takeUp = (item: WorkItem, at: number) => {
           if (item.scope.level === "platform" || holds.has(item.stream)) return
-          if (item.dueAt <= now) offer(item.scope, item.stream, item.dueAt === 0)
+          if (item.dueAt <= at) offer(item.scope, item.stream, item.dueAt === 0)
           else offerAt(item.scope, { stream: item.stream, ...kindAndIdOf(item.stream), recovered: false }, item.dueAt)
         }
 
         /** A ticket says only that the tenant has work: what it is stands in the index. */
         const work = Effect.fnUntraced(function* (ticket: Ticket) {
-          const now = yield* Clock.currentTimeMillis
+          const at = now()
           let after: WorkItem | undefined
           while (ready < limits.ready) {
             const items = yield* openWork.due({
-              before: now,
+              before: at,
               limit: limits.sweepPage,
               key: ticket.scope.key,
               ...(after === undefined ? {} : { after })
             })
-            for (const item of items) takeUp(item, now)
+            for (const item of items) takeUp(item, at)
             if (items.length < limits.sweepPage) break
             after = items.at(-1)
           }
           yield* ticket.done
         })
 
+        /** Takes up what nobody announced here, as after a start or when a bucket was taken over: no message is needed for it. */
         const sweep = Effect.gen(function* () {
-          const now = yield* Clock.currentTimeMillis
-          const announced = new Set<ScopeKey>()
+          const at = now()
           let after: WorkItem | undefined
           while (!stopped && ready < limits.ready) {
             const items = yield* openWork.due({
-              before: now + limits.horizonMillis,
+              before: at + limits.horizonMillis,
               limit: limits.sweepPage,
               ...(after === undefined ? {} : { after })
             })
-            for (const item of items) {
-              if (holds.has(item.stream)) continue
-              if (item.dueAt > now) takeUp(item, now)
-              else if (!announced.has(item.scope.key)) {
-                announced.add(item.scope.key)
-                yield* bus.announce(item.scope)
-              }
-            }
+            for (const item of items) if (isOurs(item.scope)) takeUp(item, at)
             if (items.length < limits.sweepPage) break
             after = items.at(-1)
           }
@@ -414,8 +367,9 @@ export class Worker extends Context.Service<
         yield* Stream.runForEach(bus.work, (ticket) =>
           work(ticket).pipe(Effect.catch((error) => Effect.andThen(Effect.logWarning(error.message), ticket.later(1_000))))
         ).pipe(Effect.forkScoped)
-        // The first set comes at once: the sweep of the start.
-        yield* Stream.runForEach(ownership.changes, () => Effect.andThen(Effect.sync(letGo), sweep)).pipe(Effect.forkScoped)
+        yield* Stream.runForEach(ownership.changes, () => Effect.sync(letGo)).pipe(Effect.forkScoped)
+        // It says so at once: the sweep of the start.
+        yield* Stream.runForEach(openWork.takenOver, () => sweep).pipe(Effect.forkScoped)
         yield* Effect.sleep(limits.sweepMillis).pipe(Effect.andThen(sweep), Effect.forever, Effect.forkScoped)
 
         const idle = Effect.callback<void>((resume) => {
@@ -426,7 +380,7 @@ export class Worker extends Context.Service<
           Effect.suspend(() => {
             stopped = true
             ready = 0
-            admit(0)
+            intake.admit()
             for (const tenant of tenants.values()) for (const list of [tenant.others, tenant.deliveries]) list.length = 0
             ring.length = 0
             return Effect.asVoid(Effect.timeoutOption(idle, millis))
@@ -434,7 +388,7 @@ export class Worker extends Context.Service<
         yield* Effect.addFinalizer(() => drain(20_000))
         return Worker.of({
           figures: () => ({ ready, inFlight, timers: timers.size, tenants: tenants.size }),
-          admission,
+          admission: intake.admission,
           sweep,
           drain,
           idle

@@ -1,8 +1,8 @@
 /** Where each stream stands: its revision as the port counts and as the server does, and its hash. */
 import { RecentMap } from "#adapters/memory/recent-map.ts"
 import { hashBeforeFirst } from "#adapters/sqlite/event-record.ts"
-import type { ReadCalls } from "./read-calls.ts"
-import { isDomainEvent, readEvent, retiredType } from "./recorded-event.ts"
+import type { RawEvent, ReadCalls } from "./read-calls.ts"
+import { contentType, isDomainEvent, readEvent, retiredType } from "./recorded-event.ts"
 
 export interface Head {
   /** -1: absent. */
@@ -21,6 +21,7 @@ export interface RetiredMark {
 
 /** Held in memory; about 300 bytes each. */
 const headsMax = 16_384
+const marksPerRead = 32
 
 export class StreamHeads {
   private readonly reads: ReadCalls
@@ -57,11 +58,24 @@ export class StreamHeads {
       this.heads.set(stream, head)
       return head
     }
-    if (!isDomainEvent(newest)) throw new Error(`${stream} ends with an event of the type "${newest.type}", which is not ours.`)
-    const { event } = readEvent(newest)
+    const last = newest.type === contentType ? await this.lastEvent(stream, serverRevision) : newest
+    if (last === undefined) return { ...absentHead(stream), serverRevision }
+    if (!isDomainEvent(last)) throw new Error(`${stream} ends with an event of the type "${last.type}", which is not ours.`)
+    const { event } = readEvent(last)
     const head = { revision: event.revision, serverRevision, hash: event.hash, retired: false }
     this.heads.set(stream, head)
     return head
+  }
+
+  /** Of a stream that ends with marks of contents that were withdrawn. */
+  private async lastEvent(stream: string, from: number): Promise<RawEvent | undefined> {
+    for (let next = from; next >= 0; ) {
+      const page = (await this.reads.stream({ stream, backwards: true, from: next, limit: marksPerRead })) ?? []
+      const last = page.find(({ type }) => type !== contentType)
+      if (last !== undefined || page.length === 0) return last
+      next = page.at(-1)!.serverRevision - 1
+    }
+    return undefined
   }
 }
 

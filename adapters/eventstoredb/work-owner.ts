@@ -12,6 +12,8 @@ export interface WorkOwnerOptions {
   /** Changes of a bucket, and events of the whole log, after which it is checkpointed. */
   readonly changesMin: number
   readonly eventsMin: number
+  /** After so long, a bucket that was lost to another owner and is still to be ours is taken again. */
+  readonly reclaimMillis: number
 }
 /** Buckets that are taken over at the same time. */
 const claimsAtOnce = 32
@@ -30,10 +32,11 @@ export class WorkOwner {
   private readonly checkpoints: WorkCheckpoints
   private readonly options: WorkOwnerOptions
   private readonly newestOwn: () => Position | null
-  private readonly onLost: (buckets: ReadonlySet<string>) => void
+  private readonly onTaken: () => void
   private readonly revisions = new Map<string, number>()
-  /** Lost to another owner; not taken again before they were out of the wanted set. */
+  /** Lost to another owner, and left to it for a moment. */
   private readonly fenced = new Set<string>()
+  private reclaiming: NodeJS.Timeout | undefined
   private follower: Follower | null = null
   private following = 0
   private live = true
@@ -46,18 +49,13 @@ export class WorkOwner {
   private readonly waiters = new Set<Waiter>()
   private readonly timer: NodeJS.Timeout
 
-  constructor(
-    driver: StoreDriver,
-    newestOwn: () => Position | null,
-    options: WorkOwnerOptions,
-    onLost: (buckets: ReadonlySet<string>) => void
-  ) {
+  constructor(driver: StoreDriver, newestOwn: () => Position | null, options: WorkOwnerOptions, onTaken: () => void) {
     this.driver = driver
     this.newestOwn = newestOwn
     this.options = options
-    this.onLost = onLost
+    this.onTaken = onTaken
     this.checkpoints = new WorkCheckpoints(driver)
-    this.timer = setInterval(() => void this.tick().catch(() => undefined), options.checkpointMillis)
+    this.timer = setInterval(() => void this.checkpoint().catch(() => undefined), options.checkpointMillis)
   }
 
   /** Takes over what is new, lets go of what is not wanted any more. Calls follow each other. */
@@ -78,6 +76,7 @@ export class WorkOwner {
         }
       }
       if (claimed.length > 0 || this.follower === null) this.follow()
+      if (claimed.length > 0) this.onTaken()
     })
     this.owning = done.catch(() => undefined)
     return done
@@ -116,22 +115,20 @@ export class WorkOwner {
 
   async close(): Promise<void> {
     clearInterval(this.timer)
+    clearTimeout(this.reclaiming)
     await this.checkpoint(1).catch(() => undefined)
     this.following++
     this.follower?.close()
     this.follower = null
   }
 
-  private async tick(): Promise<void> {
-    await this.reclaim()
-    await this.checkpoint()
-  }
-
-  /** Who fenced us may have let go meanwhile, without our set ever changing: what is still wanted is taken again, a tick later. */
-  private async reclaim(): Promise<void> {
-    if (this.fenced.size === 0) return
-    this.fenced.clear()
-    await this.own(this.wanted)
+  /** Who fenced us may have let go meanwhile, without our set ever changing: what is still wanted is taken again. */
+  private reclaimSoon(): void {
+    this.reclaiming ??= setTimeout(() => {
+      this.reclaiming = undefined
+      this.fenced.clear()
+      void this.own(this.wanted).catch(() => this.reclaimSoon())
+    }, this.options.reclaimMillis)
   }
 
   private async write(buckets: ReadonlyArray<string>): Promise<void> {
@@ -148,7 +145,7 @@ export class WorkOwner {
     else {
       this.fenced.add(bucket)
       this.drop(bucket)
-      this.onLost(new Set([bucket]))
+      this.reclaimSoon()
     }
   }
 

@@ -17,6 +17,9 @@ export interface BusOptions {
 }
 const defaults: BusOptions = { leaseMillis: 60_000, pendingMax: 100_000, attemptsMax: 25 }
 
+/** Leases and delays are lengths of time: a wall clock that is set must neither end nor prolong them. */
+const monotonicMillis = Effect.map(Clock.monotonicTimeNanos, (nanos) => Number(nanos / 1_000n) / 1_000)
+
 const makeBus = ({ leaseMillis, pendingMax, attemptsMax }: BusOptions) => {
   const announcements = new Announcements(pendingMax, attemptsMax)
   const changed = Effect.callback<void>((resume) => {
@@ -29,15 +32,15 @@ const makeBus = ({ leaseMillis, pendingMax, attemptsMax }: BusOptions) => {
       scope,
       attempt,
       done: Effect.sync(() => announcements.done(announcement, lease)),
-      later: (milliseconds) => Effect.map(Clock.currentTimeMillis, (now) => announcements.later(announcement, lease, now + milliseconds))
+      later: (milliseconds) => Effect.map(monotonicMillis, (now) => announcements.later(announcement, lease, now + milliseconds))
     }
   }
   const take: Effect.Effect<Ticket> = Effect.gen(function* () {
     while (true) {
-      const now = yield* Clock.currentTimeMillis
+      const now = yield* monotonicMillis
       const taken = announcements.take(now, leaseMillis)
       if (taken !== undefined) return ticketOf(taken)
-      const wait = announcements.nextDue() - now
+      const wait = Math.ceil(announcements.nextDue() - now)
       yield* Number.isFinite(wait) ? Effect.timeoutOption(changed, wait) : changed
     }
   })

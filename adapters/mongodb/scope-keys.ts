@@ -2,9 +2,11 @@
 import { createSecretKey, type KeyObject } from "node:crypto"
 import type { Collection } from "mongodb"
 import { RecentMap } from "#adapters/memory/recent-map.ts"
+import { SealingFailed } from "#adapters/sealing/failure.ts"
 import type { KeyPurpose, ScopeKey, ScopeKeys } from "#adapters/sealing/scope-keys.ts"
 import { UnwrappedKeys } from "#adapters/sealing/unwrapped-keys.ts"
-import { makeWrappedKey, unwrapKey } from "#adapters/sealing/wrapped-keys.ts"
+import { KeyDamaged, makeWrappedKey, unwrapKey } from "#adapters/sealing/wrapped-keys.ts"
+import { inTime, isMongoFailure, reasonOf } from "./failure.ts"
 import { insertOnce } from "./insert-once.ts"
 
 /** `<scope>/<purpose>/<version>` is its id. */
@@ -102,10 +104,22 @@ export class MongoScopeKeys implements ScopeKeys {
   private once(name: string, work: () => Promise<ScopeKey | undefined>): Promise<ScopeKey | undefined> {
     const running = this.pending.get(name)
     if (running !== undefined) return running
-    const started = work().finally(() => this.pending.delete(name))
+    const started = inTime(work)
+      .catch((cause: unknown) => {
+        throw failureOf(cause)
+      })
+      .finally(() => this.pending.delete(name))
     this.pending.set(name, started)
     return started
   }
 }
+
+/** A key is of no consequence until something is sealed with it, so that nothing was written that counts. */
+const failureOf = (cause: unknown): unknown =>
+  isMongoFailure(cause)
+    ? new SealingFailed("no", `the vault cannot give a key (${reasonOf(cause)})`, cause)
+    : cause instanceof KeyDamaged
+      ? new SealingFailed("no", cause.message, cause)
+      : cause
 
 export const idOf = (scope: string, purpose: KeyPurpose, version: number): string => `${scope}/${purpose}/${version}`

@@ -6,7 +6,7 @@ import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import { type Collection, type Db, ReadConcern, ReadPreference, WriteConcern } from "mongodb"
-import type { LargeContents } from "#adapters/sealing/large-contents.ts"
+import type { CollectableContents } from "#adapters/sealing/large-contents.ts"
 import type { ScopeKeys } from "#adapters/sealing/scope-keys.ts"
 import { dropMillis } from "#adapters/sealing/unwrapped-keys.ts"
 import { isMasterKey, masterKeyCheck } from "#adapters/sealing/wrapped-keys.ts"
@@ -59,7 +59,7 @@ export class VaultDatabase extends Context.Service<
     /** The same for the life of the installation; all of its processes have it from here. */
     readonly journalId: string
     readonly keys: ScopeKeys
-    readonly largeContents: LargeContents & Pick<MongoLargeContents, "putBefore">
+    readonly largeContents: CollectableContents
     readonly secrets: Collection<SecretDocument>
   }
 >()("tributary/adapters/mongodb/VaultDatabase") {
@@ -131,6 +131,10 @@ const identify = async (db: Db, wanted: Identity): Promise<Identity | "moving" |
   if (found?.layout !== layout) return null
   await db.collection<KeyDocument>("keys").createIndex({ scope: 1, purpose: 1, version: -1 }, { unique: true })
   await db.collection<SecretDocument>("secrets").createIndex({ scope: 1 })
+  // Only those that may be orphans have the time: it covers what is asked about them.
+  await db
+    .collection<ContentDocument>("contents")
+    .createIndex({ putAt: 1, _id: 1 }, { partialFilterExpression: { putAt: { $exists: true } } })
   return found
 }
 

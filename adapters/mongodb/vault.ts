@@ -17,7 +17,8 @@ import {
 } from "#adapters/sealing/secrets.ts"
 import { VaultUnavailable } from "#services/ports/unavailable.ts"
 import { SecretGone, type SecretRef, Vault } from "#services/ports/vault.ts"
-import { inTime, isDuplicateKey, isMongoFailure, reasonOf } from "./failure.ts"
+import { attempt, type Writing } from "./attempt.ts"
+import { isDuplicateKey } from "./failure.ts"
 import { type SecretDocument, VaultDatabase } from "./vault-database.ts"
 
 /** Others who put the same secret at the same moment; more than a few is a fault. */
@@ -25,27 +26,18 @@ const triesMax = 10
 
 export const idOf = ({ scope, owner, field }: SecretPlace): string => JSON.stringify([scope, owner, field])
 
-/** What is no failure of MongoDB is a defect. */
-const attempt = <A>(work: () => Promise<A>): Effect.Effect<A, VaultUnavailable> =>
-  Effect.catch(Effect.tryPromise({ try: () => inTime(work), catch: (cause) => cause }), (cause) =>
-    cause instanceof VaultUnavailable
-      ? Effect.fail(cause)
-      : isMongoFailure(cause)
-        ? Effect.fail(new VaultUnavailable({ reason: reasonOf(cause), cause }))
-        : Effect.die(cause)
-  )
-
 /** Seals as the version after the stored one, and stores it unless another came first. */
-const put = async (secrets: Collection<SecretDocument>, keys: ScopeKeys, place: SecretPlace, secret: string) => {
+const put = async (writing: Writing, secrets: Collection<SecretDocument>, keys: ScopeKeys, place: SecretPlace, secret: string) => {
   const _id = idOf(place)
   const [vaultKey, nameKey] = await Promise.all([keys.toSeal(place.scope, "vault"), keys.toSeal(place.scope, "name")])
   for (let tries = 0; tries < triesMax; tries++) {
     const before = await secrets.findOne({ _id }, { projection: { version: 1 } })
     const version = (before?.version ?? 0) + 1
     const sealed = sealSecret(vaultKey, place, version, secret)
-    if (await write(secrets, { _id, ...place, version, ...sealed })) return { version, fingerprint: fingerprint(nameKey, place, secret) }
+    if (await writing.send(() => write(secrets, { _id, ...place, version, ...sealed })))
+      return { version, fingerprint: fingerprint(nameKey, place, secret) }
   }
-  throw new VaultUnavailable({ reason: `the secret ${place.owner}/${place.field} is being put by too many at once` })
+  throw new VaultUnavailable({ written: "no", reason: `the secret ${place.owner}/${place.field} is being put by too many at once` })
 }
 
 /** False: the stored version is not the one before. */
@@ -84,15 +76,19 @@ export const layer = Layer.effect(
   Effect.gen(function* () {
     const { secrets, keys } = yield* VaultDatabase
     return Vault.of({
-      put: ({ key: scope }, { owner, field }, secret) => attempt(() => put(secrets, keys, { scope, owner, field }, Redacted.value(secret))),
+      put: ({ key: scope }, { owner, field }, secret) =>
+        attempt((writing) => put(writing, secrets, keys, { scope, owner, field }, Redacted.value(secret))),
       get: ({ key: scope }, { owner, field }, atLeastVersion) =>
         Effect.map(
           opened({ owner, field }, () => get(secrets, keys, { scope, owner, field }, atLeastVersion)),
           (secret) => Redacted.make(secret)
         ),
       remove: ({ key: scope }, { owner, field }) =>
-        attempt(async () => {
-          await secrets.updateOne({ _id: idOf({ scope, owner, field }) }, { $set: { keyVersion: null, salt: null, sealed: null } })
+        attempt(async (writing) => {
+          const _id = idOf({ scope, owner, field })
+          // A server that cannot be reached is told from one that may have removed it.
+          if ((await secrets.findOne({ _id }, { projection: { version: 1 } })) === null) return
+          await writing.send(() => secrets.updateOne({ _id }, { $set: { keyVersion: null, salt: null, sealed: null } }))
         }),
       nameDigest: ({ key }, kind, text) => attempt(async () => nameDigest(await keys.toSeal(key, "name"), kind, text)),
       sealField: ({ key }, field, text) => attempt(async () => sealField(await keys.toSeal(key, "log"), key, field, text)),

@@ -5,8 +5,7 @@
 import { nuid } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Queue from "effect/Queue"
-import * as Stream from "effect/Stream"
+import { newest } from "#adapters/memory/newest.ts"
 import { type Buckets, Ownership } from "#services/ports/ownership.ts"
 import { Nats } from "./connection.ts"
 import { Membership, type Word } from "./membership.ts"
@@ -111,16 +110,9 @@ export const layer = (options: OwnershipOptions) =>
       return Ownership.of({
         member: membership.member,
         owned: () => membership.owned,
-        changes: Stream.callback<Buckets>(
-          (queue) =>
-            Effect.acquireRelease(
-              Effect.sync(() => {
-                Queue.offerUnsafe(queue, membership.owned)
-                return shared.onChange((buckets) => Queue.offerUnsafe(queue, buckets))
-              }),
-              (stop) => Effect.sync(stop)
-            ),
-          { bufferSize: 1, strategy: "sliding" }
+        changes: newest(
+          () => membership.owned,
+          (changed) => shared.onChange(changed)
         ),
         members: () => membership.members
       })

@@ -8,3 +8,19 @@ export interface LargeContents {
   /** Of those that are not there, nothing is said. */
   readonly remove: (ids: ReadonlyArray<string>) => Promise<void>
 }
+
+/** A content as it was put at one time: when it is put again it is another one. */
+export interface PutContent {
+  readonly id: string
+  /** Epoch milliseconds, on the clock of whoever put it. */
+  readonly putAt: number
+}
+
+export interface CollectableContents extends LargeContents {
+  /** Those that were put before a time and are not known to be referred to, the oldest first, after one of them. */
+  readonly putBefore: (time: number, after: PutContent | null, limit: number) => Promise<ReadonlyArray<PutContent>>
+  /** An event refers to it: it is not looked at again, unless it is put again. */
+  readonly markReferenced: (content: PutContent) => Promise<void>
+  /** Removes it unless it was put again meanwhile; says whether it did. */
+  readonly removePut: (content: PutContent) => Promise<boolean>
+}

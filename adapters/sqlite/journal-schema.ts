@@ -18,7 +18,7 @@ export class StartRefused extends Error {
  * `appends` holds a row per append, not per event: position and revision are those of its last event, `events` the lines of all,
  * `sealed` its contents. Streams are found by a number from their name; see `StreamNames`. Open work is a column of its stream.
  */
-const tables = `
+export const tables = `
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE scopes(id INTEGER PRIMARY KEY, space TEXT NOT NULL, key TEXT NOT NULL UNIQUE, bucket TEXT NOT NULL) STRICT;
 CREATE TABLE streams(

@@ -130,8 +130,9 @@ export class JournalConnection {
     this.dead = reason
     for (const batch of this.posted) for (const { resume } of batch.waiting) resume(Effect.fail(this.unavailable("unknown")))
     for (const batch of this.batches) for (const { resume } of batch.waiting) resume(Effect.fail(this.unavailable("no")))
-    const lost: Reply = { failure: { written: "unknown", reason, defect: false } }
-    for (const give of this.answered.concat(this.repliesTo)) give(lost)
+    const lost = (written: "no" | "unknown"): Reply => ({ failure: { written, reason, defect: false } })
+    for (const give of this.answered) give(lost("unknown"))
+    for (const give of this.repliesTo) give(lost("no"))
     this.posted = this.batches = []
     this.answered = []
     this.repliesTo.length = this.requests.length = 0

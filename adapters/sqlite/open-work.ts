@@ -1,6 +1,7 @@
 /** The open-work index on SQLite, beside the events. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import type { StreamName } from "#domain/scope.ts"
 import { OpenWork, type WorkItem } from "#services/ports/open-work.ts"
 import type { WorkReply } from "./journal-protocol.ts"
@@ -12,6 +13,8 @@ export const layer = Layer.effect(
   Effect.gen(function* () {
     const { connection } = yield* JournalThread
     return OpenWork.of({
+      // All buckets are this process's, from the start to the end.
+      takenOver: Stream.succeed(undefined),
       due: ({ before, limit, key, after }) =>
         Effect.map(
           connection.ask<WorkReply>({

@@ -14,8 +14,8 @@ import { masterKeyCheck } from "#adapters/sealing/wrapped-keys.ts"
 import { openDurable, prepareSchema, readMeta, StartRefused, writeMeta } from "./journal-schema.ts"
 import { checkMasterKey, KeyRing } from "./key-ring.ts"
 
-const vaultSchemaVersion = 1
-const tables = `
+export const vaultSchemaVersion = 1
+export const tables = `
 CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE wrapped_keys(
   scope TEXT NOT NULL, purpose TEXT NOT NULL, version INTEGER NOT NULL, kek_id TEXT NOT NULL, wrapped BLOB NOT NULL,

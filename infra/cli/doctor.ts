@@ -1,5 +1,6 @@
 /** `tributary doctor`: looks at an installation, running or stopped, and says what is wrong with it. Changes nothing. */
 import { existsSync } from "node:fs"
+import { join } from "node:path"
 import * as Command from "effect/cli/Command"
 import * as Flag from "effect/cli/Flag"
 import * as Effect from "effect/Effect"
@@ -62,13 +63,44 @@ const distributedSettings = (dataFolder: string) =>
     onSuccess: (settings) => (isDistributed(settings) ? settings : null)
   })
 
+interface Depth {
+  /** So many of the newest ones are looked at. */
+  readonly events: number
+  readonly deep: boolean
+}
+
+/** A large journal takes minutes: somebody who watches sees where it is. */
+const progress = (line: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`${line}\n`)
+}
+
+const lookDeep = Effect.fnUntraced(function* (dataFolder: string, key: FoundKey | undefined) {
+  const { deepChecks, lookDeep } = yield* Effect.promise(() => import("./doctor-deep.ts"))
+  const report = yield* lookDeep(dataFolder, key, progress)
+  return { report, checks: deepChecks(report, key, existsSync(join(dataFolder, "views.db"))) }
+})
+const notDeep: ReadonlyArray<Check> = [
+  {
+    check: "deep",
+    status: "unknown",
+    detail: "--deep reads the files of the embedded form. What servers store, their own tools check."
+  }
+]
+
 /** Of the stores, wherever they are: the drivers of servers are loaded only where there are servers. */
-const storeChecks = Effect.fnUntraced(function* (dataFolder: string, events: number) {
+const storeChecks = Effect.fnUntraced(function* (dataFolder: string, { events, deep }: Depth) {
   const { checkFolder, isInstallation, notCheckable } = yield* Effect.promise(() => import("./doctor-checks.ts"))
   const distributed = yield* distributedSettings(dataFolder)
   if (distributed === null) {
     const key = isInstallation(dataFolder) ? yield* masterKeyOf(dataFolder) : undefined
-    return { where: ["data folder", dataFolder], checks: checkFolder(dataFolder, events, key), notCheckable }
+    const checks = checkFolder(dataFolder, events, key)
+    const deeply = deep && isInstallation(dataFolder) ? yield* lookDeep(dataFolder, key) : null
+    return {
+      where: ["data folder", dataFolder],
+      checks: deeply === null ? checks : [...checks, ...deeply.checks],
+      notCheckable,
+      ...(deeply === null ? {} : { deep: deeply.report })
+    }
   }
   const { checkServers, notCheckableOfServers } = yield* Effect.promise(() => import("./doctor-servers.ts"))
   // None is made where the file is missing: it would fit nothing.
@@ -80,7 +112,7 @@ const storeChecks = Effect.fnUntraced(function* (dataFolder: string, events: num
   const checks = yield* checkServers(distributed.servers, key)
   return {
     where: ["servers", "as TRIBUTARY_JOURNAL, _BUS, _READ_MODELS and _VAULT name them"],
-    checks,
+    checks: deep ? [...checks, ...notDeep] : checks,
     notCheckable: notCheckableOfServers
   }
 })
@@ -126,21 +158,31 @@ export const doctor = Command.make(
   "doctor",
   {
     ...reach,
-    events: Flag.Int("events").pipe(Flag.withDescription("So many of the newest events are checked"), Flag.withDefault(10_000))
+    events: Flag.Int("events").pipe(Flag.withDescription("So many of the newest events are checked"), Flag.withDefault(10_000)),
+    deep: Flag.Boolean("deep").pipe(
+      Flag.withDescription(
+        "Reads everything that a data folder holds and finds what reads alone would miss; takes minutes for millions of events"
+      ),
+      Flag.withDefault(false)
+    )
   },
   (input) =>
     told(input.json)(
       Effect.gen(function* () {
         const dataFolder = dataFolderOf(input)
         const { checkNode } = yield* Effect.promise(() => import("./doctor-checks.ts"))
-        const stores = yield* storeChecks(dataFolder, input.events)
+        const stores = yield* storeChecks(dataFolder, input)
         const checks = [checkNode(), ...stores.checks, ...(yield* serverChecks(input, dataFolder)), ...stores.notCheckable]
-        yield* show(input.json, { dataFolder, checks }, () =>
+        const report = "deep" in stores ? stores.deep : undefined
+        yield* show(input.json, { dataFolder, checks, ...(report === undefined ? {} : { deep: report }) }, () =>
           [
             `${styled("dim", "data folder")}  ${stores.where}`,
             "",
             table(["", "CHECK", "FOUND"], checks.map(row)),
             "",
+            ...(report === undefined
+              ? []
+              : [`Looked at ${report.events} events of ${report.streams} streams, one by one, in ${report.seconds} s.`]),
             verdict(checks)
           ].join("\n")
         )

@@ -8,6 +8,7 @@ import { StoreRefused } from "#adapters/eventstoredb/refusal.ts"
 import { isMongoFailure, reasonOf } from "#adapters/mongodb/failure.ts"
 import type { TargetMark } from "#adapters/mongodb/move-target.ts"
 import { moveMarkId } from "#adapters/mongodb/vault-database.ts"
+import { SealingFailed } from "#adapters/sealing/failure.ts"
 import { EventDamaged } from "#adapters/sqlite/event-rows.ts"
 import type { MoveSource, SourceCounts } from "#adapters/sqlite/move-source.ts"
 import { eventVersions } from "#domain/registry.ts"
@@ -156,6 +157,7 @@ const failureOf = (cause: unknown): MoveFailed | null => {
   if (cause instanceof CarryMismatch || cause instanceof EventDamaged || cause instanceof StoredDamaged)
     return new MoveFailed({ reason: `The move was stopped: ${cause.message} ${kept}`, cause })
   if (isMongoFailure(cause)) return new MoveFailed({ reason: `The move was interrupted: ${reasonOf(cause)}. ${kept}`, cause })
+  if (cause instanceof SealingFailed) return new MoveFailed({ reason: `The move was interrupted: ${cause.message}. ${kept}`, cause })
   return null
 }
 

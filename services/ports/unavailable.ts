@@ -14,9 +14,16 @@ export class JournalUnavailable extends Data.TaggedError("JournalUnavailable")<{
   }
 }
 
-export class VaultUnavailable extends Data.TaggedError("VaultUnavailable")<{ readonly reason: string; readonly cause?: unknown }> {
+export class VaultUnavailable extends Data.TaggedError("VaultUnavailable")<{
+  /** "no": no secret was surely changed. "unknown": it may have been; who repeats it puts, or removes, the same again. */
+  readonly written: "no" | "unknown"
+  readonly reason: string
+  readonly cause?: unknown
+}> {
   override get message() {
-    return `The vault cannot be read or written now: ${this.reason}. Nothing was changed. Try again shortly.`
+    return `The vault cannot be read or written now: ${this.reason}. ${
+      this.written === "no" ? "Nothing was changed." : "Whether it was changed is not known yet."
+    } Try again shortly.`
   }
 }
 

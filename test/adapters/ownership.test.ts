@@ -162,7 +162,7 @@ describe.skipIf(installedVersion === undefined)(
 
     it("take nobody for dead because they stood still themselves", async () => {
       const prefix = freshPrefix()
-      const [one, two] = [await start(prefix, 600), await start(prefix, 600)]
+      const [one, two] = [await start(prefix, 1_500), await start(prefix, 1_500)]
       await Promise.all([one.has(128), two.has(128)])
       const { connection } = await one.runtime.runPromise(Nats)
       await connection.flush()
@@ -172,8 +172,8 @@ describe.skipIf(installedVersion === undefined)(
       })
       await connection.flush()
       // Both are in this process, which does nothing for two leases.
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_200)
-      const three = await start(prefix, 600)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 3_000)
+      const three = await start(prefix, 1_500)
       await three.has(80, 90)
       assert.isTrue(held.every((size) => size <= 128))
       await Promise.all([one, two, three].map(({ runtime }) => runtime.dispose()))

@@ -3,9 +3,11 @@ import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import { afterEach, assert, describe, it } from "vitest"
+import { JournalThread } from "#adapters/sqlite/journal-thread-client.ts"
 import { KeyRing } from "#adapters/sqlite/key-ring.ts"
 import { VaultStore } from "#adapters/sqlite/vault-store.ts"
 import { Vault } from "#services/ports/vault.ts"
@@ -29,6 +31,33 @@ describe("the vault on SQLite", () => {
   afterEach(() => made.splice(0).forEach(({ remove }) => remove()))
   const a = { owner: "integration-erp", field: "a" }
   const b = { owner: "integration-erp", field: "b" }
+
+  it("says of a secret that was on its way when its thread died that nobody knows, and of one that came later that it was not changed", () => {
+    const installation = sqliteInstallation()
+    made.push(installation)
+    return session(
+      installation.open(),
+      Effect.gen(function* () {
+        const vault = yield* Vault
+        const { connection } = yield* JournalThread
+        const failures = yield* Effect.forkChild(
+          Effect.all([Effect.flip(vault.put(acme, a, Redacted.make("lost"))), Effect.flip(vault.get(acme, b, 1))], { concurrency: 2 }),
+          { startImmediately: true }
+        )
+        yield* Effect.callback<void>((resume) => void setImmediate(() => resume(Effect.void))) // By then they were posted.
+        const unposted = yield* Effect.forkChild(Effect.flip(vault.put(acme, b, Redacted.make("not sent"))), { startImmediately: true })
+        connection.die("a rehearsal")
+        assert.deepInclude(yield* Fiber.join(unposted), { _tag: "VaultUnavailable", written: "no" })
+        const [put, get] = yield* Fiber.join(failures)
+        assert.deepInclude(put, { _tag: "VaultUnavailable", written: "unknown" })
+        assert.include(put.message, "Whether it was changed is not known yet.")
+        assert.deepInclude(get, { _tag: "VaultUnavailable", written: "no" })
+        const later = yield* Effect.flip(vault.remove(acme, a))
+        assert.deepInclude(later, { _tag: "VaultUnavailable", written: "no" })
+        assert.include(later.message, "Nothing was changed.")
+      })
+    )
+  })
 
   const afterFault = async (fault: string) => {
     const installation = sqliteInstallation()

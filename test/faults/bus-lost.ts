@@ -2,7 +2,8 @@
 import { setTimeout as pause } from "node:timers/promises"
 import { eventually, externalIdOf } from "./orders-platform.ts"
 import type { BySize } from "./scenario.ts"
-import type { ServerFault, UnderLoad } from "./server-faults.ts"
+import type { ServerFault } from "./server-faults.ts"
+import type { UnderLoad } from "./settled.ts"
 
 const restarts: BySize = { P: 3, N: 20, R: 100 }
 const wipes: BySize = { P: 1, N: 2, R: 10 }

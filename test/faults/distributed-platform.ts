@@ -17,12 +17,24 @@ const main = new URL("../../infra/main.ts", import.meta.url).pathname
 
 export interface WorkerProcess {
   readonly pid: number
-  /** One figure of its `/metrics`. */
+  /** One figure of its `/metrics`, with its labels: `runs_total{outcome="started"}`. */
   readonly figure: (name: string) => Promise<number>
   readonly freeze: () => void
   readonly thaw: () => void
   readonly isRunning: () => boolean
+  /** Everything that it printed. */
+  readonly output: () => string
+  /** In order, by SIGTERM. */
+  readonly stop: () => Promise<void>
+  /** `kill -9`. */
   readonly end: () => Promise<void>
+}
+
+export interface WorkerStart {
+  /** The `main.ts` of another release. */
+  readonly main?: string
+  /** Where it finds NATS, when not at the server itself. */
+  readonly bus?: string
 }
 
 export interface Journal {
@@ -42,26 +54,31 @@ export interface Documents {
 
 export interface DistributedPlatform {
   readonly api: PlatformProcess
+  /** In the order of their starts, ended ones too. */
   readonly workers: ReadonlyArray<WorkerProcess>
+  readonly startWorker: (start?: WorkerStart) => Promise<WorkerProcess>
   readonly nats: NatsServer
   readonly journal: Journal
   readonly documents: Documents
-  /** What the workers have counted since they began, all together. */
+  /** What the workers that run have counted since they began, all together. */
   readonly figure: (name: string) => Promise<number>
   readonly remove: () => Promise<void>
 }
 
-const workerOf = (child: ChildProcess, url: string): WorkerProcess => ({
+const escaped = (text: string): string => text.replaceAll(/[{}]/gu, "\\$&")
+const workerOf = (child: ChildProcess, url: string, output: () => string): WorkerProcess => ({
   pid: child.pid!,
   figure: async (name) => {
     const text = await (await fetch(`${url}/metrics`)).text()
-    const value = new RegExp(`^tributary_${name} (\\d+)$`, "mu").exec(text)?.[1]
+    const value = new RegExp(`^tributary_${escaped(name)} (\\d+)$`, "mu").exec(text)?.[1]
     if (value === undefined) throw new Error(`/metrics of a worker has no ${name}.`)
     return Number(value)
   },
   freeze: () => void child.kill("SIGSTOP"),
   thaw: () => void child.kill("SIGCONT"),
   isRunning: () => child.exitCode === null && child.signalCode === null,
+  output,
+  stop: () => end(child, "SIGTERM"),
   end: () => end(child)
 })
 
@@ -100,17 +117,21 @@ export const startDistributed = async (folder: string, workersCount: number): Pr
     }
     const api = await startPlatform({ ...servers, TRIBUTARY_ROLE: "api" }, folder)
     ends.add(api.remove)
-    const startWorker = async (): Promise<WorkerProcess> => {
-      const env = { ...servers, TRIBUTARY_ROLE: "worker", TRIBUTARY_EGRESS_ALLOW: "127.0.0.1", TRIBUTARY_LOG_LEVEL: "Warn" }
-      const { child, match } = await launch(main, ["start", "--host", "127.0.0.1", "--port", "0"], /Tributary runs at (\S+).*\n/u, env)
-      const worker = workerOf(child, match[1]!)
+    const workers: Array<WorkerProcess> = []
+    const startWorker = async ({ main: program = main, bus = nats.url }: WorkerStart = {}): Promise<WorkerProcess> => {
+      const role = { TRIBUTARY_BUS: bus, TRIBUTARY_ROLE: "worker", TRIBUTARY_EGRESS_ALLOW: "127.0.0.1", TRIBUTARY_LOG_LEVEL: "Warn" }
+      const args = ["start", "--host", "127.0.0.1", "--port", "0"]
+      const { child, match, output } = await launch(program, args, /Tributary runs at (\S+).*\n/u, { ...servers, ...role })
+      const worker = workerOf(child, match[1]!, output)
       ends.add(worker.end)
+      workers.push(worker)
       return worker
     }
-    const workers = await Promise.all(Array.from({ length: workersCount }, startWorker))
+    await Promise.all(Array.from({ length: workersCount }, () => startWorker()))
     return {
       api,
       workers,
+      startWorker,
       nats,
       journal: {
         tell: (what, values) => store.tell(what, values),
@@ -125,7 +146,10 @@ export const startDistributed = async (folder: string, workersCount: number): Pr
           mongo = await startStandIn({ ...mongoOptions, port })
         }
       },
-      figure: async (name) => (await Promise.all(workers.map((worker) => worker.figure(name)))).reduce((sum, value) => sum + value, 0),
+      figure: async (name) => {
+        const running = workers.filter((worker) => worker.isRunning())
+        return (await Promise.all(running.map((worker) => worker.figure(name)))).reduce((sum, value) => sum + value, 0)
+      },
       remove: ends.run
     }
   } catch (cause) {

@@ -1,5 +1,5 @@
 /**
- * The oracle of the fault tests, a process of its own: an app that enters orders, honours idempotency keys and keeps a ledger on
+ * The oracle of the fault tests, a process of its own: an app that enters orders, honours idempotency keys where there are any and keeps a ledger on
  * disk, one line per call, flushed before it answers. Arguments: the ledger's file, milliseconds that each answer takes (0).
  * Prints its port.
  */
@@ -14,10 +14,10 @@ const server = createServer((request, response) => {
   const chunks: Array<Buffer> = []
   request.on("data", (chunk: Buffer) => chunks.push(chunk))
   request.on("end", () => {
-    const key = String(request.headers["idempotency-key"])
+    const key = request.headers["idempotency-key"]?.toString() ?? null
     const order = (JSON.parse(Buffer.concat(chunks).toString()) as { externalId: string }).externalId
-    const repeated = entered.has(key)
-    entered.add(key)
+    const repeated = key !== null && entered.has(key)
+    if (key !== null) entered.add(key)
     writeSync(
       file,
       `${JSON.stringify({ at: Number(process.hrtime.bigint()) / 1e6, key, order, apiKey: request.headers["x-api-key"], repeated })}\n`

@@ -8,7 +8,8 @@ import { end, launch, type PlatformProcess } from "./platform-process.ts"
 export interface LedgerLine {
   /** Milliseconds on the machine's monotonic clock, as `monotonicMillis`. */
   readonly at: number
-  readonly key: string
+  /** Null: the call had none, as one that must not be repeated. */
+  readonly key: string | null
   readonly order: string
   readonly apiKey: string
   readonly repeated: boolean
@@ -20,6 +21,8 @@ export interface Ledger {
   readonly lines: () => ReadonlyArray<LedgerLine>
   /** Orders that were entered under more than one idempotency key: doubled effects. */
   readonly doubled: () => ReadonlyArray<string>
+  /** How often each order came without a key. */
+  readonly unkeyed: () => ReadonlyMap<string, number>
   readonly orders: () => ReadonlySet<string>
   readonly end: () => Promise<void>
 }
@@ -39,12 +42,21 @@ export const startLedger = async (folder: string, answerMillis = 0): Promise<Led
     orders: () => new Set(lines().map(({ order: id }) => id)),
     doubled: () => {
       const keys = new Map<string, Set<string>>()
-      for (const { order: id, key } of lines()) keys.set(id, (keys.get(id) ?? new Set()).add(key))
+      for (const { order: id, key } of lines()) if (key !== null) keys.set(id, (keys.get(id) ?? new Set()).add(key))
       return [...keys].filter(([, used]) => used.size > 1).map(([id]) => id)
+    },
+    unkeyed: () => {
+      const counts = new Map<string, number>()
+      for (const { order: id, key } of lines()) if (key === null) counts.set(id, (counts.get(id) ?? 0) + 1)
+      return counts
     },
     end: () => end(app.child, "SIGTERM")
   }
 }
+
+/** The usual flow, its call answered within so long or given up. */
+export const orderedWithin = (timeoutMillis: number): string =>
+  ordersFlow().replace("    action: createOrder\n", `    action: createOrder\n    timeoutMillis: ${timeoutMillis}\n`)
 
 export const publishOrders = async (platform: PlatformProcess, flow = ordersFlow()): Promise<void> => {
   await platform.api("POST", "/workflows", flow)
@@ -52,8 +64,8 @@ export const publishOrders = async (platform: PlatformProcess, flow = ordersFlow
 }
 
 /** Makes a tenant that has everything; returns where its shop delivers to. */
-export const addTenant = async (platform: PlatformProcess, id: string, ledger: Ledger): Promise<string> => {
-  await platform.api("POST", "/tenants", { id, plan: "enterprise" })
+export const addTenant = async (platform: PlatformProcess, id: string, ledger: Ledger, plan = "enterprise"): Promise<string> => {
+  await platform.api("POST", "/tenants", { id, plan })
   await platform.api("POST", `/tenants/${id}/connections`, {
     connector: "erp",
     method: "apiKey",

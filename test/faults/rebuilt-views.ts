@@ -30,7 +30,8 @@ const viewsOf = async (api: PlatformProcess, tenants: ReadonlyArray<string>): Pr
         for (const item of page.items) views.set(`${tenant}/${list}/${item.id}`, item)
         cursor = page.next
       }
-    views.set(`${tenant}/usage`, await api.api("GET", `/tenants/${tenant}/usage`))
+    // The view: what stands in the window of now would differ from one minute to the next.
+    views.set(`${tenant}/usage`, await api.api("GET", `/tenants/${tenant}/usage/windows`))
   }
   return views
 }

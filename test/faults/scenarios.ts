@@ -10,8 +10,10 @@ export const scenarios: Readonly<Record<string, () => Promise<Scenario>>> = {
   F8: async () => (await import("./server-faults.ts")).documentsLostAlone,
   F9: async () => (await import("./server-faults.ts")).journalLostAlone,
   F11: async () => (await import("./server-faults.ts")).workersFrozenAlone,
+  F12: async () => (await import("./two-owners.ts")).twoOwners,
   storm: async () => (await import("./server-faults.ts")).storm,
   F15: async () => (await import("./noisy-neighbour.ts")).noisyNeighbour,
   F16: async () => (await import("./mixed-versions/mixed-versions.ts")).mixedVersions,
+  "F16-distributed": async () => (await import("./mixed-versions/mixed-processes.ts")).mixedProcesses,
   F17: async () => (await import("./snapshot-equality.ts")).snapshotEquality
 }

@@ -5,23 +5,17 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { ordersFlow } from "../support/orders.ts"
 import { busLost } from "./bus-lost.ts"
-import { type DistributedPlatform, lacking, startDistributed } from "./distributed-platform.ts"
+import { lacking, startDistributed } from "./distributed-platform.ts"
 import { documentsLost } from "./documents-lost.ts"
 import { journalLost } from "./journal-lost.ts"
-import { addTenant, eventually, type Ledger, publishOrders, startLedger, statusesOf } from "./orders-platform.ts"
+import { addTenant, orderedWithin, publishOrders, startLedger } from "./orders-platform.ts"
 import { differencesAfterRebuild } from "./rebuilt-views.ts"
 import type { Outcome, Scenario, Trial } from "./scenario.ts"
+import { settled, type UnderLoad } from "./settled.ts"
 import { SteadyOrders } from "./steady-orders.ts"
 import { workersFrozen } from "./workers-frozen.ts"
 
-/** What a fault is inflicted on. */
-export interface UnderLoad {
-  readonly platform: DistributedPlatform
-  readonly ledger: Ledger
-  readonly orders: SteadyOrders
-}
 export interface ServerFault {
   readonly id: string
   readonly title: string
@@ -32,70 +26,9 @@ const workersCount = 3
 const tenantsCount = 16
 const perSecond = 15
 /** Of each call of the app: at any moment some are under way. */
-const answerMillis = 250
+const answerMillis = 700
 /** How soon a call that a worker has announced may be repeated by another one hangs on it. */
 const timeoutMillis = 2_000
-const settleMillisMax = 30_000
-
-const flow = (): string =>
-  ordersFlow().replace("    action: createOrder\n", `    action: createOrder\n    timeoutMillis: ${timeoutMillis}\n`)
-
-/** All tenants' runs by how they stand. */
-const allStatuses = async ({ api }: DistributedPlatform, tenants: ReadonlyArray<string>): Promise<Readonly<Record<string, number>>> => {
-  const sums: Record<string, number> = {}
-  for (const statuses of await Promise.all(tenants.map((tenant) => statusesOf(api, tenant))))
-    for (const [status, count] of Object.entries(statuses)) sums[status] = (sums[status] ?? 0) + count
-  return sums
-}
-
-/** Once nothing more is sent: everything arrives, once, and the views say what the log says. */
-const settled = async (
-  { platform, ledger, orders }: UnderLoad,
-  tenants: ReadonlyArray<string>,
-  say: Trial["say"]
-): Promise<Omit<Outcome, "injected">> => {
-  await orders.stop()
-  const stopped = performance.now()
-  const sent = orders.acknowledged
-  const missing = () => {
-    const entered = ledger.orders()
-    return [...sent].filter((order) => !entered.has(order))
-  }
-  await eventually(() => missing().length === 0, settleMillisMax, 200)
-  const done = await eventually(async () => (await allStatuses(platform, tenants))["succeeded"] === sent.size, settleMillisMax, 300)
-  const settleMillis = Math.round(performance.now() - stopped)
-  const statuses = await allStatuses(platform, tenants)
-  const lost = missing()
-  const doubled = ledger.doubled()
-  say(`${sent.size} orders acknowledged, settled ${settleMillis} ms later: ${lost.length} lost, runs ${JSON.stringify(statuses)}`)
-  const compared = await differencesAfterRebuild(platform.api, tenants)
-  const ended = [...platform.workers, platform.api].filter((process) => !process.isRunning()).length
-  return {
-    found: {
-      acknowledged: sent.size,
-      "503 with Retry-After": orders.busyCount,
-      "slowest answer ms": Math.round(orders.slowestMillis),
-      lost: lost.length,
-      doubled: doubled.length,
-      "calls repeated under their key": ledger.lines().filter(({ repeated }) => repeated).length,
-      "append conflicts": await platform.figure("append_conflicts_total"),
-      runs: JSON.stringify(statuses),
-      "settled ms": settleMillis,
-      "views compared with a rebuild": compared.views,
-      "views that differ": compared.differences.length
-    },
-    violations: [
-      ...lost.map((order) => `the acknowledged order ${order} never reached the app`),
-      ...doubled.map((order) => `the order ${order} was entered under two keys`),
-      ...(done && Object.keys(statuses).length === 1
-        ? []
-        : [`the runs stand at ${JSON.stringify(statuses)}, not at ${sent.size} succeeded`]),
-      ...orders.wrongRefusals,
-      ...compared.differences,
-      ...(ended === 0 ? [] : [`${ended} processes of the platform ended`])
-    ]
-  }
-}
 
 const scenarioOf = (id: string, title: string, faults: ReadonlyArray<ServerFault>): Scenario => ({
   id,
@@ -109,7 +42,7 @@ const scenarioOf = (id: string, title: string, faults: ReadonlyArray<ServerFault
       ends.unshift(platform.remove)
       const ledger = await startLedger(folder, answerMillis)
       ends.unshift(ledger.end)
-      await publishOrders(platform.api, flow())
+      await publishOrders(platform.api, orderedWithin(timeoutMillis))
       const tenants = Array.from({ length: tenantsCount }, (_, index) => `tenant-${index}`)
       const hooks = await Promise.all(tenants.map((tenant) => addTenant(platform.api, tenant, ledger)))
       const orders = new SteadyOrders(hooks, perSecond)
@@ -122,6 +55,8 @@ const scenarioOf = (id: string, title: string, faults: ReadonlyArray<ServerFault
         trial.say(`${fault.id} ${fault.title}: ${((performance.now() - began) / 1_000).toFixed(1)} s`)
       }
       outcomes.push(await settled(on, tenants, trial.say))
+      const { views, differences } = await differencesAfterRebuild(platform.api, tenants)
+      outcomes.push({ found: { "views compared with a rebuild": views, "views that differ": differences.length }, violations: differences })
       return {
         injected: Object.assign({}, ...outcomes.map(({ injected }) => injected ?? {})) as Record<string, number>,
         found: Object.assign({}, ...outcomes.map(({ found }) => found)) as Record<string, number | string>,

@@ -11,18 +11,23 @@ export class SteadyOrders {
   readonly refusals = new Map<string, number>()
   /** The longest that an answer took. */
   slowestMillis = 0
-  private readonly hooks: ReadonlyArray<string>
   private readonly underWay = new Set<Promise<void>>()
   private readonly timer: NodeJS.Timeout
   private next = 0
 
-  constructor(hooks: ReadonlyArray<string>, perSecond: number) {
-    this.hooks = hooks
-    this.timer = setInterval(() => {
-      const sending = this.send(this.next++)
-      this.underWay.add(sending)
-      void sending.finally(() => this.underWay.delete(sending))
-    }, 1_000 / perSecond)
+  /** `together`: so many orders of one tenant come at the same moment. */
+  constructor(hooks: ReadonlyArray<string>, perSecond: number, together = 1) {
+    this.timer = setInterval(
+      () => {
+        const hook = hooks[(this.next / together) % hooks.length]!
+        for (let count = 0; count < together; count++) {
+          const sending = this.send(this.next++, hook)
+          this.underWay.add(sending)
+          void sending.finally(() => this.underWay.delete(sending))
+        }
+      },
+      (1_000 / perSecond) * together
+    )
   }
 
   /** Orders that were begun so far. */
@@ -44,10 +49,10 @@ export class SteadyOrders {
     return this.refusals.get(busy) ?? 0
   }
 
-  private async send(index: number): Promise<void> {
+  private async send(index: number, hook: string): Promise<void> {
     for (;;) {
       const began = performance.now()
-      const response = await deliverOnce(this.hooks[index % this.hooks.length]!, index)
+      const response = await deliverOnce(hook, index)
       this.slowestMillis = Math.max(this.slowestMillis, performance.now() - began)
       if (response?.ok === true) break
       const answer =

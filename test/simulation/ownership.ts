@@ -1,7 +1,5 @@
 /** Who owns which buckets, among simulated processes that tell each other by messages, some of which get lost. */
-import * as Effect from "effect/Effect"
-import * as Queue from "effect/Queue"
-import * as Stream from "effect/Stream"
+import { newest } from "#adapters/memory/newest.ts"
 import { Membership, type Word } from "#adapters/nats/membership.ts"
 import { type Buckets, Ownership } from "#services/ports/ownership.ts"
 import { between, type Chance } from "./chance.ts"
@@ -110,16 +108,9 @@ export class SharedMembers {
     return Ownership.of({
       member: membership.member,
       owned: () => membership.owned,
-      changes: Stream.callback<Buckets>(
-        (queue) =>
-          Effect.acquireRelease(
-            Effect.sync(() => {
-              Queue.offerUnsafe(queue, membership.owned)
-              return member.onChange((buckets) => Queue.offerUnsafe(queue, buckets))
-            }),
-            (stop) => Effect.sync(stop)
-          ),
-        { bufferSize: 1, strategy: "sliding" }
+      changes: newest(
+        () => membership.owned,
+        (changed) => member.onChange(changed)
       ),
       members: () => membership.members
     })

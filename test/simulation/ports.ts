@@ -90,9 +90,9 @@ export const portsLayer = (world: World, process: Process, alone: boolean) => {
   )
   if (alone) return Layer.mergeAll(storesLayer(stored, gate), busLayer(world.bus, gate, { now }), Alone.layer, own)
   const ownership = world.members.join(process)
-  const { owned } = ownership
+  const { changes, owned } = ownership
   return Layer.mergeAll(
-    storesLayer({ ...stored, owned }, gate),
+    storesLayer({ ...stored, owned, takenOver: changes }, gate),
     busLayer(world.bus, gate, { owned, now }),
     Layer.succeed(Ownership, ownership),
     own

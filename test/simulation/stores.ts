@@ -36,7 +36,8 @@ const storeTimeoutMillis = 5_000
 
 const journalDown = () => Exit.fail(new JournalUnavailable({ written: "no", reason }))
 const journalUnknown = () => Exit.fail(new JournalUnavailable({ written: "unknown", reason }))
-const vaultDown = () => Exit.fail(new VaultUnavailable({ reason }))
+const vaultDown = () => Exit.fail(new VaultUnavailable({ written: "no", reason }))
+const vaultUnknown = () => Exit.fail(new VaultUnavailable({ written: "unknown", reason }))
 
 const ownsStream = (scope: Scope, stream: StreamName): boolean => streamName(scope, localNameOf(stream)) === stream
 const bytesOf = (content: Uint8Array | string): Uint8Array =>
@@ -49,6 +50,7 @@ export interface Stored {
   readonly now: () => number
   /** Where several processes share the buckets, each knows the open work of its own alone. */
   readonly owned?: () => Buckets
+  readonly takenOver?: Stream.Stream<unknown>
 }
 
 /** Asking the journal's store something that changes nothing. */
@@ -141,10 +143,11 @@ const feedOver = ({ log }: Stored, gate: Gate): Feed["Service"] => {
   return Feed.of({ read, head: Effect.suspend(() => reading(gate)("feed", "head", () => Exit.succeed(log.head))), follow })
 }
 
-const openWorkOver = ({ log, owned }: Stored, gate: Gate): OpenWork["Service"] => {
+const openWorkOver = ({ log, owned, takenOver = Stream.succeed(undefined) }: Stored, gate: Gate): OpenWork["Service"] => {
   const read = reading(gate)
   const isOwned = (key: ScopeKey) => owned === undefined || owned().has(bucketOf(key))
   return OpenWork.of({
+    takenOver: Stream.map(takenOver, () => undefined),
     due: ({ before, limit, key, after }) =>
       read("open-work", `due ${key ?? "all"}`, () =>
         Exit.succeed(log.due(before, limit, ({ key: of }) => (key === undefined || key === of) && isOwned(of), after))
@@ -181,8 +184,7 @@ const vaultOver = ({ vault }: Stored, gate: Gate): Vault["Service"] => {
       perform,
       refused: vaultDown,
       timeoutMillis: storeTimeoutMillis,
-      // The port does not tell: who repeats it puts the same secret again.
-      ...(changes ? { unknown: vaultDown } : {})
+      ...(changes ? { unknown: vaultUnknown } : {})
     })
   const opened = (ref: SecretRef, found: Opened): Exit.Exit<string, SecretGone> =>
     "secret" in found ? Exit.succeed(found.secret) : Exit.fail(new SecretGone({ ...ref, why: found.gone }))

@@ -74,10 +74,10 @@ const testBuckets: ReadonlySet<string> = new Set([acme, other, space].map(({ key
 /** `prepare` runs before the first opening: it may empty the log. */
 export const eventStoreInstallation = (
   url: () => string,
-  prepare: () => Promise<unknown> = async () => undefined
+  prepare: () => Promise<unknown> = async () => undefined,
+  large = new MemoryContents()
 ): EventStoreInstallation => {
   const keys = new MemoryKeys()
-  const large = new MemoryContents()
   let prepared: Promise<unknown> | undefined
   const openWith: EventStoreInstallation["openWith"] = (options) =>
     Layer.unwrap(
