@@ -322,7 +322,7 @@ describe("the golden path", () => {
   })
 
   it("has everything as it was after a crash", async () => {
-    const paths = ["", "/connections", "/hooks", "/workflows", "/executions", "/events", "/settings", "/usage", "/audit"]
+    const paths = ["", "/connections", "/hooks", "/workflows", "/executions", "/events", "/settings", "/usage/windows", "/audit"]
     const look = () => Promise.all(paths.map(async (path) => (await client.ok("GET", tenant + path)).text))
     const shared = () =>
       Promise.all(["workflows", "connectors", "settings", "api-keys"].map(async (name) => (await client.ok("GET", `/api/v1/${name}`)).text))

@@ -152,7 +152,7 @@ const findings = async ({ operation, place, optional, wholly = false, key }: Att
 
 /** Everything that a space's key sees of a tenant. */
 const standOf = async ({ tid, keyId }: World): Promise<ReadonlyArray<string>> => {
-  const names = ["", ..."connections hooks workflows executions events usage settings audit".split(" ").map((name) => `/${name}`)]
+  const names = ["", ..."connections hooks workflows executions events usage/windows settings audit".split(" ").map((name) => `/${name}`)]
   const looks = await Promise.all(names.map((name) => client.ok("GET", `/api/v1/tenants/${tid}${name}`)))
   const keys = (await client.ok("GET", "/api/v1/api-keys")).body.items as ReadonlyArray<{ readonly keyId: string }>
   return [...looks.map(({ text }) => text), JSON.stringify(keys.find((key) => key.keyId === keyId))]
