@@ -114,7 +114,10 @@ export class Actors {
 
   /** Gives the turn to the next. */
   leave(stream: StreamName, actor: Actor): void {
-    if (actor.revision < actor.newest) actor.loaded = false
+    if (actor.revision < actor.newest) {
+      actor.loaded = false
+      actor.newest = -1
+    }
     const next = actor.waiting.shift()
     if (next === undefined) this.#rest(stream, actor)
     else this.#handOver(next)
@@ -143,9 +146,11 @@ export class Actors {
     return true
   }
 
-  /** Drops a stream that nobody will need soon. */
+  /** Drops a stream: one that is being changed is loaded anew for whoever comes next. */
   forget(stream: StreamName): void {
-    if (this.#find(stream)?.busy === false) this.#drop(stream)
+    const actor = this.#find(stream)
+    if (actor?.busy === true) actor.newest = Number.MAX_SAFE_INTEGER
+    else if (actor !== undefined) this.#drop(stream)
   }
 
   #find(stream: StreamName): Actor | undefined {

@@ -1,3 +1,4 @@
+import * as Effect from "effect/Effect"
 import { assert, describe, it } from "vitest"
 import type { SpaceKey } from "#domain/ids.ts"
 import { type LocalName, type StreamName, spaceScope, streamName } from "#domain/scope.ts"
@@ -40,6 +41,21 @@ describe("actors", () => {
     actors.enter(scope, busy)
     for (let index = 0; index < limits.cachedStreams * 3; index++) use(actors, stream(index))
     assert.strictEqual(actors.of(stream("busy"), null), busy)
+  })
+
+  it("are loaded anew for whoever comes next when they are forgotten while somebody changes them, and once alone", () => {
+    const actors = new Actors()
+    const busy = actors.of(stream("busy"), null)
+    actors.enter(scope, busy)
+    Object.assign(busy, { loaded: true, revision: 3 })
+    Effect.runFork(actors.enter(scope, busy)!)
+    actors.forget(stream("busy"))
+    assert.strictEqual(actors.of(stream("busy"), null), busy)
+    actors.leave(stream("busy"), busy)
+    assert.isFalse(busy.loaded)
+    busy.loaded = true
+    actors.leave(stream("busy"), busy)
+    assert.strictEqual(actors.settled(stream("busy")), busy)
   })
 
   it("leave room for others when they are forgotten at once", () => {
