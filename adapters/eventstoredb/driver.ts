@@ -85,7 +85,7 @@ export class StoreDriver {
   async append(stream: string, expected: number, events: ReadonlyArray<ProposedEvent>): Promise<Outcome> {
     if (events.length === 0) throw new Error(`An append to ${stream} holds no event.`) // The server would call it a success.
     const floor = this.known
-    const giveUpAt = Date.now() + this.outcomeMillis
+    const giveUpAt = performance.now() + this.outcomeMillis
     const doubted = this.doubtful.get(events[0]!.id) === true
     let unknown = false
     for (let pause = pauseMillis.first; ; pause = Math.min(2 * pause, pauseMillis.last)) {
@@ -101,7 +101,7 @@ export class StoreDriver {
         const { kind, written } = cause.failure
         unknown ||= written === "unknown"
         const hopeless = this.closed || kind === "credentials" || (!unknown && kind !== "not-leader")
-        if (hopeless || Date.now() + pause >= giveUpAt) {
+        if (hopeless || performance.now() + pause >= giveUpAt) {
           if (unknown) this.doubtful.set(events[0]!.id, true)
           throw unknown ? unknownOf(cause) : cause
         }

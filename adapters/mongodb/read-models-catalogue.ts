@@ -105,7 +105,7 @@ export class Catalogue {
   /** Throws when nobody has defined it. */
   async table(model: string): Promise<Table> {
     const known = this.#tables.get(model)
-    return known !== undefined && known.knownUntil > Date.now() ? known : this.#tableOf(await this.lookUp(model))
+    return known !== undefined && known.knownUntil > performance.now() ? known : this.#tableOf(await this.lookUp(model))
   }
 
   /** As it is stored now. */
@@ -183,7 +183,7 @@ export class Catalogue {
     const definition = known?.collection === collection ? known.definition : (JSON.parse(text) as ModelDefinition)
     const columns = known?.definition === definition ? known.columns : columnsOf(definition)
     const views = this.#db.collection<ViewDocument>(collection)
-    const table = { model, definition, columns, collection, views, knownUntil: Date.now() + knownMillis }
+    const table = { model, definition, columns, collection, views, knownUntil: performance.now() + knownMillis }
     this.#tables.set(model, table)
     return table
   }

@@ -4,11 +4,14 @@
  */
 import type { ChildProcess } from "node:child_process"
 import { randomBytes } from "node:crypto"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { type StandIn, startStandIn } from "../stand-ins/mongodb/start.ts"
 import { EventStoreStandIn } from "../support/event-store.ts"
 import { installedVersion, type NatsServer, startNatsServer } from "../support/nats-server.ts"
 import { end, launch, type PlatformProcess, startPlatform } from "./platform-process.ts"
+import type { Outcome, Scenario, Trial } from "./scenario.ts"
 
 /** Why the machine cannot run it; undefined: it can. */
 export const lacking = installedVersion === undefined ? "nats-server is not on the PATH" : undefined
@@ -157,3 +160,24 @@ export const startDistributed = async (folder: string, workersCount: number): Pr
     throw cause
   }
 }
+
+/** Plays in a folder of its own; what was put into `ends` is ended afterwards, in its order. */
+export const distributedScenario = (
+  id: string,
+  title: string,
+  play: (folder: string, ends: Array<() => Promise<void>>, trial: Trial) => Promise<Outcome>
+): Scenario => ({
+  id,
+  title,
+  run: async (trial) => {
+    if (lacking !== undefined) return { skipped: lacking }
+    const folder = mkdtempSync(join(tmpdir(), "tributary-distributed-"))
+    const ends: Array<() => Promise<void>> = []
+    try {
+      return await play(folder, ends, trial)
+    } finally {
+      for (const finish of ends) await finish()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+})

@@ -2,14 +2,11 @@
  * F12: two workers own the same buckets for a while and both work, since neither hears what the other says about ownership, and all else
  * reaches both: nobody stands still, so that only the appends tell who may act. Then they hear each other again.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
 import { decodeBuckets, type Word } from "#adapters/nats/membership.ts"
 import { allBuckets, type Buckets } from "#services/ports/ownership.ts"
 import { ordersFlow } from "../support/orders.ts"
-import { type DistributedPlatform, lacking, startDistributed } from "./distributed-platform.ts"
+import { type DistributedPlatform, distributedScenario, startDistributed } from "./distributed-platform.ts"
 import { type NatsLink, startNatsLink } from "./nats-link.ts"
 import { addTenant, eventually, type Ledger, publishOrders, startLedger } from "./orders-platform.ts"
 import type { BySize, Outcome, Scenario, Trial } from "./scenario.ts"
@@ -182,18 +179,4 @@ const inflict = async (folder: string, ends: Array<() => Promise<void>>, { size,
   }
 }
 
-export const twoOwners: Scenario = {
-  id: "F12",
-  title: "two workers own the same buckets",
-  run: async (trial) => {
-    if (lacking !== undefined) return { skipped: lacking }
-    const folder = mkdtempSync(join(tmpdir(), "tributary-owners-"))
-    const ends: Array<() => Promise<void>> = []
-    try {
-      return await inflict(folder, ends, trial)
-    } finally {
-      for (const finish of ends) await finish()
-      rmSync(folder, { recursive: true, force: true })
-    }
-  }
-}
+export const twoOwners: Scenario = distributedScenario("F12", "two workers own the same buckets", inflict)

@@ -2,11 +2,9 @@
  * F16, distributed: processes of two releases on the same servers at the same time. The newer one writes events that the older one cannot
  * read; it goes, and its work falls to the older one, which leaves it alone; another newer one comes and does it.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { setTimeout as pause } from "node:timers/promises"
-import { type DistributedPlatform, lacking, startDistributed, type WorkerProcess } from "../distributed-platform.ts"
+import { type DistributedPlatform, distributedScenario, startDistributed, type WorkerProcess } from "../distributed-platform.ts"
 import { addTenant, eventually, orderedWithin, publishOrders, startLedger } from "../orders-platform.ts"
 import type { BySize, Outcome, Scenario, Trial } from "../scenario.ts"
 import { allStatuses, settled } from "../settled.ts"
@@ -104,18 +102,4 @@ const inflict = async (folder: string, ends: Array<() => Promise<void>>, { size,
   }
 }
 
-export const mixedProcesses: Scenario = {
-  id: "F16-distributed",
-  title: "processes of two releases beside each other",
-  run: async (trial) => {
-    if (lacking !== undefined) return { skipped: lacking }
-    const folder = mkdtempSync(join(tmpdir(), "tributary-mixed-"))
-    const ends: Array<() => Promise<void>> = []
-    try {
-      return await inflict(folder, ends, trial)
-    } finally {
-      for (const finish of ends) await finish()
-      rmSync(folder, { recursive: true, force: true })
-    }
-  }
-}
+export const mixedProcesses: Scenario = distributedScenario("F16-distributed", "processes of two releases beside each other", inflict)
