@@ -5,6 +5,7 @@ import { type Columns, columnsOf } from "#adapters/read-models/columns.ts"
 import type { Position } from "#domain/ids.ts"
 import type { ModelDefinition } from "#services/ports/read-models.ts"
 import { isMissing } from "./failure.ts"
+import type { HolderDocument } from "./holders.ts"
 import { insertOnce } from "./insert-once.ts"
 import { fieldPath, type ViewDocument } from "./read-models-query.ts"
 
@@ -66,6 +67,7 @@ const indexesOf = ({ sorts, acrossSpace }: ModelDefinition): Array<IndexDescript
 
 export class Catalogue {
   readonly models: Collection<ModelDocument>
+  readonly holders: Collection<HolderDocument>
   readonly #db: Db
   readonly #identities: Collection<Identity>
   readonly #journalId: string
@@ -79,6 +81,8 @@ export class Catalogue {
     this.#journalId = journalId
     this.models = db.collection("models")
     this.#identities = db.collection("meta")
+    // Not in a collection of their own: a release that does not know it would take the database for something else.
+    this.holders = db.collection("meta")
     const [cursorKey, life] = [randomBytes(32).toString("base64url"), randomBytes(8).toString("hex")]
     this.#identity = { _id: "views", layout, journalId, cursorKey, life }
   }

@@ -1,7 +1,7 @@
 /** Read models on MongoDB: guarded writes, and a checkpoint that moves by compare-and-set, in one transaction where there is a replica set. */
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { AnyBulkWriteOperation, ClientSession, MongoClient } from "mongodb"
+import type { AnyBulkWriteOperation, Binary, ClientSession, MongoClient } from "mongodb"
 import { columnValue } from "#adapters/read-models/columns.ts"
 import type { Value } from "#adapters/read-models/query-plan.ts"
 import type { Position } from "#domain/ids.ts"
@@ -18,6 +18,7 @@ import {
 import { ReadModelsUnavailable } from "#services/ports/unavailable.ts"
 import { contactRefusal, type DatabaseOptions, DatabaseRefused, open } from "./connection.ts"
 import { areDuplicateKeys, inTime, isWriteConflict, reasonOf } from "./failure.ts"
+import { Holders } from "./holders.ts"
 import { Catalogue, type Table } from "./read-models-catalogue.ts"
 import { findPlan, type ViewDocument } from "./read-models-query.ts"
 import { inTransaction } from "./transaction.ts"
@@ -25,6 +26,8 @@ import { inTransaction } from "./transaction.ts"
 export interface ReadModelsOptions extends DatabaseOptions {
   /** The journal that the views follow: views of another one are thrown away. */
   readonly journalId: string
+  /** How long a model may be held by a transaction that does not end before its session is ended. Milliseconds. */
+  readonly heldMillis?: number
 }
 
 /** Ids of one request. */
@@ -55,11 +58,14 @@ class MongoReadModels {
   readonly catalogue: Catalogue
   readonly #client: MongoClient
   readonly #transactions: boolean
+  readonly #holders: Holders
 
-  constructor(catalogue: Catalogue, client: MongoClient, transactions: boolean) {
+  constructor(catalogue: Catalogue, client: MongoClient, transactions: boolean, heldMillis?: number) {
     this.catalogue = catalogue
     this.#client = client
     this.#transactions = transactions
+    const endSessions = (ids: ReadonlyArray<Binary>) => client.db("admin").command({ killSessions: ids.map((id) => ({ id })) })
+    this.#holders = new Holders(catalogue.holders, endSessions, heldMillis)
   }
 
   async promote(model: string): Promise<void> {
@@ -100,6 +106,11 @@ class MongoReadModels {
     return page(await table.views.find(filter, { sort, limit, batchSize: limit + 1 }).toArray())
   }
 
+  async drop(model: string): Promise<void> {
+    await this.catalogue.drop(model)
+    await this.#holders.forget(model)
+  }
+
   async all(): Promise<ReadonlyArray<StoredModel>> {
     const stored = await this.catalogue.models.find({}).toArray()
     stored.sort((a, b) => a.definedAt - b.definedAt)
@@ -118,17 +129,33 @@ class MongoReadModels {
     return moved.matchedCount === 1
   }
 
-  /** The checkpoint first: of two runners, one is in conflict before it writes a view, and knows by that who runs the model. */
-  #applyAtOnce(table: Table, from: Position | null, to: Position, documents: ReadonlyArray<ViewDocument>): Promise<boolean> {
-    return inTransaction(this.#client, async (session) => {
-      if (!(await this.#move(table, from, to, { session }))) return false
-      const newer = await this.#newerThanStored(table, documents, session)
-      if (newer.length > 0) await table.views.bulkWrite(newer, { session, ordered: false })
-      return true
-    }).catch((cause: unknown) => {
-      if (isWriteConflict(cause)) return false
+  /** When somebody who does not go on was in the way, it is tried once more without him. */
+  async #applyAtOnce(table: Table, from: Position | null, to: Position, documents: ReadonlyArray<ViewDocument>): Promise<boolean> {
+    const moved = await this.#transact(table, from, to, documents)
+    if (moved !== "held") {
+      this.#holders.settle(table.model)
+      return moved
+    }
+    return (await this.#holders.release(table.model, from)) && (await this.#transact(table, from, to, documents)) === true
+  }
+
+  /** The checkpoint is the first that is written: of two runners, one is in conflict before it writes a view, and knows who runs the model. */
+  async #transact(table: Table, from: Position | null, to: Position, documents: ReadonlyArray<ViewDocument>): Promise<boolean | "held"> {
+    try {
+      return await inTransaction(
+        this.#client,
+        async (session) => {
+          const newer = await this.#newerThanStored(table, documents, session)
+          if (!(await this.#move(table, from, to, { session }))) return false
+          if (newer.length > 0) await table.views.bulkWrite(newer, { session, ordered: false })
+          return true
+        },
+        (session) => this.#holders.announce(table.model, session)
+      )
+    } catch (cause) {
+      if (isWriteConflict(cause)) return "held"
       throw cause
-    })
+    }
   }
 
   /** Writes for the views that are newer than what is stored: a duplicate key would end the transaction. */
@@ -191,7 +218,7 @@ export const layer = (options: ReadModelsOptions): Layer.Layer<ReadModels, Datab
             advice: "Name an empty database of its own: all in it is thrown away when views are rebuilt."
           })
         )
-      const stored = new MongoReadModels(catalogue, client, facts.transactions)
+      const stored = new MongoReadModels(catalogue, client, facts.transactions, options.heldMillis)
       const sweep = attempt(() => catalogue.sweep())
       yield* Effect.forkScoped(Effect.ignore(sweep, { log: "Warn" }))
       return ReadModels.of({
@@ -208,7 +235,7 @@ export const layer = (options: ReadModelsOptions): Layer.Layer<ReadModels, Datab
           }),
         checkpoint: (model) => attempt(async () => (await catalogue.lookUp(model)).checkpoint),
         models: attempt(() => stored.all()),
-        drop: (model) => attempt(() => catalogue.drop(model)).pipe(Effect.andThen(sweep))
+        drop: (model) => attempt(() => stored.drop(model)).pipe(Effect.andThen(sweep))
       })
     })
   )

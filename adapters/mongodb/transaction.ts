@@ -25,9 +25,14 @@ const commit = async (session: ClientSession): Promise<void> => {
   }
 }
 
-/** All that `work` writes with the session, on a majority when it is done, or nothing. */
-export const inTransaction = <A>(client: MongoClient, work: (session: ClientSession) => Promise<A>): Promise<A> =>
+/** All that `work` writes with the session, on a majority when it is done, or nothing. `announce` comes first, outside of it. */
+export const inTransaction = <A>(
+  client: MongoClient,
+  work: (session: ClientSession) => Promise<A>,
+  announce: (session: ClientSession) => Promise<void>
+): Promise<A> =>
   client.withSession(async (session) => {
+    await announce(session)
     for (let tries = 1; ; tries++) {
       session.startTransaction(options)
       try {

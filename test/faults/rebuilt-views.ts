@@ -7,6 +7,8 @@ import type { PlatformProcess } from "./platform-process.ts"
 const rebuilt = ["runs", "deliveries", "usage"]
 const lists = ["executions", "events"]
 const rebuildMillisMax = 30_000
+/** Until somebody has taken over what a runner left that died or stopped, and found that it no longer runs what others took over. */
+const levelMillisMax = 30_000
 
 interface Page {
   readonly items: ReadonlyArray<{ readonly id: string }>
@@ -39,11 +41,14 @@ const viewsOf = async (api: PlatformProcess, tenants: ReadonlyArray<string>): Pr
 const projectionsOf = async (api: PlatformProcess): Promise<ReadonlyArray<Projection>> =>
   (await api.api<{ readonly items: ReadonlyArray<Projection> }>("GET", "/projections")).items.filter(({ name }) => rebuilt.includes(name))
 
-/** The platform must be quiet. */
+/** Nothing more may be going on, but for the views themselves. */
 export const differencesAfterRebuild = async (
   api: PlatformProcess,
   tenants: ReadonlyArray<string>
 ): Promise<{ readonly views: number; readonly differences: ReadonlyArray<string> }> => {
+  const isLevel = ({ serving, head }: Projection) => serving?.position === head
+  if (!(await eventually(async () => (await projectionsOf(api)).every(isLevel), levelMillisMax, 100)))
+    return { views: 0, differences: [`the views stay behind: ${JSON.stringify(await projectionsOf(api))}`] }
   const grown = await viewsOf(api, tenants)
   const before = new Map((await projectionsOf(api)).map(({ name, serving }) => [name, serving?.model]))
   for (const name of rebuilt) await api.api("POST", `/projections/${name}/rebuild`)

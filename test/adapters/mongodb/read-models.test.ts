@@ -8,6 +8,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import { MongoClient } from "mongodb"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
+import { type HolderDocument, Holders } from "#adapters/mongodb/holders.ts"
 import * as mongodb from "#adapters/mongodb/read-models.ts"
 import * as sqlite from "#adapters/sqlite/read-models.ts"
 import type { Position, SpaceKey, TenantKey } from "#domain/ids.ts"
@@ -200,8 +201,8 @@ for (const replicaSet of ["rs0", null]) {
       filled(async (use) => {
         const batch = [stored("a", 12, { text: "two" }), stored("c", 13, { text: "three" })]
         const apply = (store: Store) => store.apply("things@1", at(10), at(14), batch)
-        // On a single server the views are written and the answer is lost; in a transaction it breaks before the views.
-        const breaks = replicaSet === null ? { command: "update", afterwards: true } : { command: "find", afterwards: false }
+        // On a single server the views are written and the answer is lost; in a transaction it breaks after the checkpoint.
+        const breaks = replicaSet === null ? { command: "update", afterwards: true } : { command: "insert", afterwards: false }
         await failPoint([breaks.command], 20, { closeConnection: true, afterwards: breaks.afterwards })
         const failure = await use((store) => Effect.flip(apply(store)))
         assert.strictEqual(failure._tag, "ReadModelsUnavailable")
@@ -229,6 +230,36 @@ for (const replicaSet of ["rs0", null]) {
             assert.strictEqual(await use((store) => textOf(store)), `${position}`)
             position++
           }
+        }))
+
+    if (replicaSet !== null)
+      it("ends the session of a runner that stopped within its transaction, after a while", () =>
+        filled(async (use, url) => {
+          const patient = runtimeOf(url)
+          const resolute = ManagedRuntime.make(mongodb.layer({ url, journalId: "journal", heldMillis: 0 }))
+          const apply = (text: string) => (store: Store) => store.apply("things@1", at(10), at(11), [stored("a", 11, { text })])
+          const documents = database(url).collection<HolderDocument>("meta")
+          assert.lengthOf(await documents.find({ model: "things@1" }).toArray(), 1)
+          await raw.withSession(async (session) => {
+            await new Holders(documents, () => Promise.resolve()).announce("things@1", session)
+            session.startTransaction()
+            const moved = await database(url)
+              .collection<{ _id: string }>("models")
+              .updateOne({ _id: "things@1" }, { $set: { checkpoint: at(11) } }, { session })
+            assert.strictEqual(moved.modifiedCount, 1)
+            assert.strictEqual(await using(patient)(apply("patient")), "stale")
+            assert.strictEqual(await using(patient)(apply("patient")), "stale")
+            assert.strictEqual(await using(resolute)(apply("first")), "stale")
+            assert.strictEqual(await using(resolute)(apply("resolute")), "applied")
+            const late = await session.commitTransaction().then(
+              () => "committed",
+              (cause: Error) => cause.constructor.name
+            )
+            assert.strictEqual(late, "MongoServerError")
+          })
+          assert.strictEqual(await use((store) => textOf(store)), "resolute")
+          assert.strictEqual(await use(apply("again")), "stale")
+          await Promise.all([patient.dispose(), resolute.dispose()])
         }))
 
     it("starts its models anew when the database was emptied under it, and forgets what another process dropped", () =>

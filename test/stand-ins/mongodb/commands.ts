@@ -94,6 +94,9 @@ export class Commands {
         return this.#sessions.commit(command)
       case "abortTransaction":
         return this.#sessions.abort(command)
+      case "killSessions":
+        for (const { id } of command["killSessions"]) this.#sessions.of({ lsid: { id } }).transaction?.abort()
+        return { ok: 1 }
       case "getMore":
         return this.#getMore(command)
       case "killCursors":
