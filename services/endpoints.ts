@@ -21,9 +21,9 @@ import {
 } from "#domain/endpoint.ts"
 import type { Finding } from "#domain/finding.ts"
 import { type ConnectionId, type ConnectorId, EndpointId, type Position } from "#domain/ids.ts"
-import { connectorOf } from "#domain/integration.ts"
+import { connectionOf, connectorOf, integration } from "#domain/integration.ts"
 import type { Origin } from "#domain/recorded.ts"
-import { kindAndIdOf, type SpaceScope, scopeKeyOf, type TenantScope } from "#domain/scope.ts"
+import { kindAndIdOf, type SpaceScope, scopeKeyOf, spaceOf, type TenantScope } from "#domain/scope.ts"
 import type { SecretVersion } from "#domain/secret-version.ts"
 import type { SignatureManifest } from "#domain/webhook-manifest.ts"
 import { BoundedCache } from "./bounded-cache.ts"
@@ -189,6 +189,13 @@ const make = Effect.gen(function* () {
 
   const made = (rule: SignatureManifest["secret"]) => Redacted.make(secretText(entropy.base32(secretLength), rule))
 
+  /** The endpoint's tenant has it, or the space for all of its tenants. */
+  const isConnected = Effect.fnUntraced(function* (scope: Scoped, connectorId: ConnectorId, connectionId: ConnectionId) {
+    const places = scope.level === "tenant" ? [scope, spaceOf(scope)] : [scope]
+    const states = yield* Effect.forEach(places, (place) => read(integration, place, connectorId))
+    return states.some(({ state }) => connectionOf(state, connectionId) !== undefined)
+  })
+
   const webhookOf = Effect.fnUntraced(function* (scope: Scoped, { connectorId, connectionId }: NewEndpoint) {
     const compiled = yield* connectors.compiled(scope, connectorId)
     const { webhook } = compiled.manifest
@@ -198,8 +205,11 @@ const make = Effect.gen(function* () {
     if (scope.level === "space" && webhook !== undefined && webhook.tenant === undefined) {
       findings.push({ pointer: "", message: "Its calls do not name a tenant. Create the endpoint for a tenant." })
     }
-    if (connectionId !== undefined && connectorOf(connectionId) !== compiled.id) {
-      findings.push({ pointer: "/connectionId", message: "This connection is of another connector. Choose one of this." })
+    if (connectionId !== undefined) {
+      if (connectorOf(connectionId) !== compiled.id)
+        findings.push({ pointer: "/connectionId", message: "This connection is of another connector. Choose one of this." })
+      else if (!(yield* isConnected(scope, compiled.id, connectionId)))
+        findings.push({ pointer: "/connectionId", message: "There is no such connection. Connect first, or leave it out." })
     }
     if (findings.length > 0 || webhook === undefined) return yield* new ConnectionInvalid({ connectorId: compiled.id, findings })
     return { connectorId: compiled.id, webhook }

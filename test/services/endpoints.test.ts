@@ -2,8 +2,9 @@ import * as Effect from "effect/Effect"
 import * as ManagedRuntime from "effect/ManagedRuntime"
 import * as Redacted from "effect/Redacted"
 import { afterAll, assert, describe, it } from "vitest"
-import type { EndpointId } from "#domain/ids.ts"
+import type { ConnectionId, EndpointId, TenantKey } from "#domain/ids.ts"
 import { type SpaceScope, type TenantScope, tenantScope } from "#domain/scope.ts"
+import { Connections } from "#services/connections.ts"
 import type { ActiveEndpoint } from "#services/endpoints.ts"
 import { Endpoints } from "#services/endpoints.ts"
 import { Spaces } from "#services/spaces.ts"
@@ -12,7 +13,9 @@ import { integrationServices, keyed, origin, otherTenant } from "../support/inte
 
 const runtime = ManagedRuntime.make(integrationServices)
 afterAll(() => runtime.dispose())
-const run = <A, E>(effect: (endpoints: Endpoints["Service"], tenant: TenantScope, space: SpaceScope) => Effect.Effect<A, E, Transact>) =>
+const run = <A, E>(
+  effect: (endpoints: Endpoints["Service"], tenant: TenantScope, space: SpaceScope) => Effect.Effect<A, E, Transact | Connections>
+) =>
   runtime.runPromise(
     Effect.gen(function* () {
       const space = yield* (yield* Spaces).ensureDefault
@@ -120,6 +123,27 @@ describe("endpoints", () => {
           yield* failed(endpoints.remove(`szzzzbbbbccccddddeee${"a".repeat(16)}` as EndpointId, origin)),
           "EndpointNotFound"
         )
+      })
+    ))
+  it("belong to a connection that is there, of the tenant or for all of the space's", () =>
+    run((endpoints, tenant, space) =>
+      Effect.gen(function* () {
+        const connections = yield* Connections
+        const connect = (scope: TenantScope | SpaceScope) =>
+          connections.connect(scope, "shop", { method: "token", secrets: { apiKey: secret("k") }, variables: { shop: "acme" } }, origin)
+        const create = (scope: TenantScope, connectionId: ConnectionId) =>
+          endpoints.create(scope, { connectorId: "shop", connectionId, secret: secret("x") }, origin)
+        const theirs = (yield* connect(otherTenant)).connectionId
+        const fixed = (yield* connect(space)).connectionId
+        const stranger = tenantScope(space.space, "tccccccccccccddddeee" as TenantKey)
+        for (const connectionId of [theirs, fixed]) {
+          const { endpointId } = yield* create(tenant, connectionId)
+          assert.strictEqual((yield* endpoints.find(endpointId))?.connectionId, connectionId)
+        }
+        for (const connectionId of [theirs, "shop.aaaaaaaaaaaaaaaa" as ConnectionId, "erp.aaaaaaaaaaaaaaaa" as ConnectionId])
+          assert.strictEqual(yield* failed(create(stranger, connectionId)), "ConnectionInvalid")
+        yield* connections.revoke(tenant, theirs, "gone", origin)
+        assert.strictEqual(yield* failed(create(tenant, theirs)), "ConnectionInvalid")
       })
     ))
 })
