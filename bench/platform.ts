@@ -55,7 +55,8 @@ export const spawnPlatform = async ({
   const port = await freePort()
   const child = launch(
     [
-      "--max-semi-space-size=16",
+      "--max-semi-space-size=8",
+      "--heap-growing-percent=80",
       ...nodeArguments,
       join(root, "infra/tributary.mjs"),
       "start",

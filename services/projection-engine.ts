@@ -37,7 +37,7 @@ export interface EngineOptions {
   readonly chunkViewsMin?: number
   /** Views of a model kept in memory, in each of two generations. */
   readonly cachedViews?: number
-  /** Pause between live rounds, unless somebody waits for one. */
+  /** Pause before a live round, unless somebody waits for it: an event is followed by others soon, and the thread by those who made it. */
   readonly paceMillis?: number
   /** The same while many events come: most views then reach their last state in memory, and are written once. */
   readonly busyPaceMillis?: number
@@ -245,8 +245,8 @@ export const makeEngine = Effect.fnUntraced(function* (
   })
 
   const pause = Effect.suspend(() => {
-    const left = pace - (nowMillis() - lastLiveAt)
-    if (left <= 0 || queries.waiting()) return Effect.void
+    if (pace === 0 || queries.waiting()) return Effect.void
+    const left = Math.max(paceMillis, pace - (nowMillis() - lastLiveAt))
     urgent.closeUnsafe()
     return urgent.await.pipe(Effect.timeoutOption(left), Effect.asVoid)
   })

@@ -81,23 +81,27 @@ describe("the projection engine", () => {
       Effect.gen(function* () {
         const log = new Log()
         const { views, wake } = yield* started(log, [tallies], { paceMillis: 10, busyPaceMillis: 500 })
+        const news = (steps: number) =>
+          Effect.gen(function* () {
+            fill(log, someSteps(steps))
+            wake()
+            // It has heard of them, and pauses.
+            for (let turn = 0; turn < 100; turn++) yield* Effect.yieldNow
+          })
         yield* caughtUp(views, log)
-        fill(log, someSteps(1))
-        wake()
+        yield* news(1)
+        yield* TestClock.adjust("10 millis")
         yield* caughtUp(views, log)
-        fill(log, someSteps(40))
-        wake()
+        yield* news(40)
         yield* TestClock.adjust("10 millis")
         yield* caughtUp(views, log)
         const before = log.head
-        fill(log, someSteps(2))
-        wake()
+        yield* news(2)
         yield* TestClock.adjust("400 millis")
         assert.strictEqual((yield* statusOf(views, "tallies")).serving!.position, before)
         yield* views.get("tallies", acme, "all", log.head)
         assert.strictEqual((yield* statusOf(views, "tallies")).serving!.position, log.head)
-        fill(log, someSteps(2))
-        wake()
+        yield* news(2)
         yield* TestClock.adjust("500 millis")
         yield* caughtUp(views, log)
       })
