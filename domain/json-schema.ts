@@ -1,8 +1,11 @@
 /** The part of JSON Schema that manifests are held to: type, required, properties, items, enum. */
-import type * as Schema from "effect/Schema"
+import * as Schema from "effect/Schema"
 import type { Finding } from "./finding.ts"
 import { pointerOf } from "./finding.ts"
-import type { JsonSchema } from "./manifest.ts"
+
+/** A JSON Schema; of it `type`, `required`, `properties`, `items` and `enum` are checked. */
+export type JsonSchema = { readonly [key: string]: Schema.Json }
+export const JsonSchema: Schema.Codec<JsonSchema> = Schema.Record(Schema.String, Schema.Json)
 
 type Path = ReadonlyArray<string | number>
 

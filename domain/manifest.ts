@@ -1,10 +1,12 @@
 /** A connector's manifest: everything that Tributary knows about an outside app, as data. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
-import { Condition, conditionDepthMax, depthOf } from "./condition.ts"
+import { Action, actionFindings, transportHeaders } from "./action-manifest.ts"
+import { Condition } from "./condition.ts"
 import { DataPath } from "./data-path.ts"
 import { capped, type Finding, pointerOf, strictly } from "./finding.ts"
 import { ConnectorId } from "./ids.ts"
+import { JsonSchema } from "./json-schema.ts"
 import { HeaderName, WebhookManifest } from "./webhook-manifest.ts"
 
 /** A name inside a manifest: of an action, an auth method, a variable or a field. */
@@ -15,10 +17,6 @@ const MemberName = Schema.String.check(
 export const EventName = Schema.String.check(
   Schema.isPattern(/^[\x21-\x7e]{1,128}$/u, { expected: "printable text without spaces, at most 128" })
 )
-
-/** A JSON Schema; of it `type`, `required`, `properties`, `items` and `enum` are checked. */
-export type JsonSchema = { readonly [key: string]: Schema.Json }
-const JsonSchema: Schema.Codec<JsonSchema> = Schema.Record(Schema.String, Schema.Json)
 
 /**
  * A per-tenant part of the base URL. `text` goes into a host or path and may hold letters, digits, dots, dashes, underscores
@@ -78,28 +76,6 @@ export const secretFieldsOf = (method: AuthMethod): ReadonlyArray<string> => {
   }
 }
 
-/** How often the outside may see a call (R11): safe repeats, idempotent by a key, verifiable by asking, unsafe: at most once. */
-export type EffectClass = typeof EffectClass.Type
-export const EffectClass = Schema.Literals(["safe", "idempotent", "verifiable", "unsafe"])
-
-/** Texts of path, query and headers fill `{name}` from the input; `body: "input"` sends the whole input. */
-export type Action = typeof Action.Type
-export const Action = Schema.Struct({
-  description: Schema.optionalKey(Schema.String),
-  method: Schema.Literals(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]),
-  path: Schema.String.check(Schema.isPattern(/^\/[\x21-\x7e]*$/u, { expected: "a path that starts with /, without spaces" })),
-  query: Schema.optionalKey(Schema.Record(Schema.NonEmptyString, Schema.String)),
-  headers: Schema.optionalKey(Schema.Record(HeaderName, Schema.String)),
-  body: Schema.optionalKey(Schema.Json),
-  effect: EffectClass,
-  idempotencyHeader: Schema.optionalKey(HeaderName),
-  input: Schema.optionalKey(JsonSchema),
-  output: Schema.optionalKey(JsonSchema),
-  timeoutMillis: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 600_000 }))),
-  /** Over `{ status, headers, body }`; a 2xx status unless set. */
-  success: Schema.optionalKey(Condition)
-})
-
 const Statuses = Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: 100, maximum: 599 })))
 
 /** What the vendor's errors mean. Defaults: 408, 425, 429 and 5xx transient; 401 credentials; other 4xx permanent. */
@@ -143,20 +119,6 @@ export const Manifest = Schema.Struct({
 /** The names in braces of a template, in order. */
 export const placeholdersOf = (template: string): ReadonlyArray<string> =>
   Array.from(template.matchAll(/\{([^{}]*)\}/gu), (match) => match[1]!)
-
-/** Headers that the transport owns: an action that sets one could smuggle a second request. */
-export const transportHeaders: ReadonlySet<string> = new Set([
-  "connection",
-  "content-length",
-  "expect",
-  "host",
-  "keep-alive",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade"
-])
 
 const finding = (path: ReadonlyArray<string | number>, message: string): Finding => ({ pointer: pointerOf(path), message })
 
@@ -209,29 +171,6 @@ const authFindings = (manifest: Manifest): ReadonlyArray<Finding> => {
   })
 }
 
-const actionFindings = (name: string, action: Action): ReadonlyArray<Finding> => {
-  const found: Array<Finding> = []
-  const at = (...path: ReadonlyArray<string>) => ["actions", name, ...path]
-  if (action.effect === "idempotent" && action.idempotencyHeader === undefined && action.method !== "PUT" && action.method !== "DELETE") {
-    found.push(
-      finding(at("idempotencyHeader"), `An idempotent ${action.method} needs the header that carries the key. Add it, or call it unsafe.`)
-    )
-  }
-  if (action.body !== undefined && (action.method === "GET" || action.method === "HEAD")) {
-    found.push(finding(at("body"), `A ${action.method} has no body. Use query, or another method.`))
-  }
-  if (/\/\.{1,2}(?:\/|$)|\/\/|[?#]/u.test(action.path)) {
-    found.push(finding(at("path"), "A path has no empty, . or .. segments, no ? and no #. Use query for parameters."))
-  }
-  for (const header of Object.keys(action.headers ?? {})) {
-    if (transportHeaders.has(header)) found.push(finding(at("headers", header), "This header belongs to the transport. Remove it."))
-  }
-  if (action.success !== undefined && depthOf(action.success) > conditionDepthMax) {
-    found.push(finding(at("success"), `Conditions may be nested ${conditionDepthMax} deep. Flatten it.`))
-  }
-  return found
-}
-
 const webhookFindings = ({ webhook, triggers }: Manifest): ReadonlyArray<Finding> => {
   if (webhook === undefined) return []
   const found: Array<Finding> = []
@@ -274,10 +213,14 @@ const webhookFindings = ({ webhook, triggers }: Manifest): ReadonlyArray<Finding
 
 const decode = strictly(Manifest)
 
-/** Reads a manifest: everything that is wrong with it, or the manifest. */
+/** A manifest that is stored: it was checked when it was published, and rules that came later do not undo that. */
+export const readStoredManifest = (input: unknown): Result.Result<Manifest, ReadonlyArray<Finding>> =>
+  Result.mapError(decode(input), capped)
+
+/** Reads a manifest that is to be published: everything that is wrong with it, or the manifest. */
 export const readManifest = (input: unknown): Result.Result<Manifest, ReadonlyArray<Finding>> => {
-  const decoded = decode(input)
-  if (Result.isFailure(decoded)) return Result.fail(capped(decoded.failure))
+  const decoded = readStoredManifest(input)
+  if (Result.isFailure(decoded)) return decoded
   const manifest = decoded.success
   const found = [
     ...baseUrlFindings(manifest),

@@ -1,11 +1,11 @@
 /** A run: one execution of a flow version for one tenant, from its start to its outcome, step by step. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import { EffectClass } from "./action-manifest.ts"
 import { ContentRef } from "./content.ts"
 import type { Aggregate } from "./decider.ts"
 import { eventFamily } from "./event-family.ts"
 import { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId, StepId } from "./ids.ts"
-import { EffectClass } from "./manifest.ts"
 
 /** What kind of failure it is, and so what happens next (R15). The message is ours and safe to show; content is sealed apart. */
 export type StepError = typeof StepError.Type
@@ -48,13 +48,16 @@ const stepStarted = {
   sendBy: Schema.Int,
   timeoutMillis: Schema.Int
 }
+/** A probe told it, not the call itself. */
+const told = Schema.optionalKey(Schema.Literal(true))
 const stepSucceeded = {
   step: StepId,
   attempt: Schema.Int,
   input: Schema.optionalKey(ContentRef),
   output: Schema.optionalKey(ContentRef),
   durationMillis: Schema.Finite,
-  status: Schema.optionalKey(Schema.Int)
+  status: Schema.optionalKey(Schema.Int),
+  probe: told
 }
 const stepFailed = {
   step: StepId,
@@ -67,7 +70,8 @@ const stepFailed = {
   /** The vendor has surely answered or surely not been reached: the effect did not happen under this key. */
   definitive: Schema.Boolean,
   /** The flow says to go on without this step's output. */
-  continued: Schema.Boolean
+  continued: Schema.Boolean,
+  probe: told
 }
 
 export type RunCommand = typeof RunCommand.Type
@@ -78,7 +82,7 @@ export const RunCommand = Schema.TaggedUnion({
   StartStep: stepStarted,
   SucceedStep: stepSucceeded,
   FailStep: stepFailed,
-  /** A started call without outcome that must not be repeated: a person decides. */
+  /** A call that must not be repeated, and of which neither its answer nor a probe tells the outcome: a person decides. */
   AskForDecision: { step: StepId, attempt: Schema.Int },
   DecideStep: { step: StepId, decision: Schema.Literals(["succeeded", "repeat", "failed"]), output: Schema.optionalKey(ContentRef) },
   ParkRun: { step: StepId, connectorId: ConnectorId, since: Schema.Int, until: Schema.Int },
@@ -120,15 +124,24 @@ export interface StepState {
   readonly status: StepStatus
   readonly attempt: number
   readonly generation: number
-  /** The last failure was definitive: a new attempt after a retry takes a new key. */
+  /** No call under this key had its effect: a new attempt after a retry takes a new one. */
   readonly definitive: boolean
+  /** Of an earlier call under this key nobody knows whether it had its effect. */
+  readonly doubted: boolean
   readonly output: ContentRef | null
   readonly retryAt: number | null
   readonly effect: EffectClass | null
   /** Attempts since the run was started or retried: what the retry policy counts. */
   readonly tries: number
-  /** Of a started attempt: milliseconds from when it was announced until no outcome can come any more (R11). */
+  /** Of an announced attempt without outcome: milliseconds from its announcement until none can come any more (R11). */
   readonly openFor: number | null
+  /** The last call that was announced, until it is known what came of it. */
+  readonly inDoubt: CallInDoubt | null
+}
+export interface CallInDoubt {
+  /** Where the input that it was made from is kept. */
+  readonly input: ContentRef | null
+  readonly connectionId: ConnectionId | null
 }
 
 /** A call that was announced is sent within so long, or never: measured by its sender on a monotonic clock. */
@@ -157,6 +170,8 @@ export interface Run {
 
 /** Resumptions without an outcome in between before the run is quarantined (R14). */
 export const resumesMax = 5
+/** The code of a call of which its process recorded no outcome before it ended. */
+export const interrupted = "interrupted"
 
 export class RunNotFound extends Schema.TaggedError<RunNotFound>()("RunNotFound", { runId: Schema.String }) {
   override get message() {
@@ -188,11 +203,13 @@ export const pendingStep: StepState = {
   attempt: 0,
   generation: 1,
   definitive: false,
+  doubted: false,
   output: null,
   retryAt: null,
   effect: null,
   tries: 0,
-  openFor: null
+  openFor: null,
+  inDoubt: null
 }
 /** Own steps alone: one may be called `constructor`. */
 export const stepOf = ({ steps }: Run, step: string): StepState => (Object.hasOwn(steps, step) ? steps[step]! : pendingStep)
@@ -225,23 +242,34 @@ const accept = (...events: ReadonlyArray<RunEvent>) => Result.succeed(events)
 const live = (run: Run, wanted: string, then: () => Result.Result<ReadonlyArray<RunEvent>, RunRejection>) =>
   isEnded(run.status) ? Result.fail(new RunNotInState({ wanted, status: run.status })) : then()
 
-/** The outcome of an attempt is a fact even when the run was cancelled in the meantime; an outcome is recorded once. */
+/**
+ * The outcome of an attempt is a fact even when the run was cancelled in the meantime; an outcome is recorded once. What a probe told
+ * of an earlier call says nothing of one that was announced since.
+ */
 const outcome = (
   run: Run,
-  command: { readonly step: StepId; readonly attempt: number },
+  command: { readonly step: StepId; readonly attempt: number; readonly probe?: true },
   event: RunEvent
 ): Result.Result<ReadonlyArray<RunEvent>, RunRejection> => {
   const step = stepOf(run, command.step)
   const mine =
-    (step.status === "started" || step.status === "undecided") && step.attempt === command.attempt
-      ? true
+    step.openFor !== null
+      ? step.attempt === command.attempt && command.probe === undefined
       : (step.status === "pending" || step.status === "retrying") && step.attempt + 1 === command.attempt
   return mine ? accept(event) : Result.fail(new StepNotYours({ step: command.step, attempt: command.attempt, status: step.status }))
 }
 
+/** The vendor's own no, or a probe's: it holds for every call under the key. That this one was not sent, or came at a bad time, does not. */
+const isFinal = ({ definitive, error, probe }: Omit<typeof RunEvent.cases.StepFailed.Type, "_tag">): boolean =>
+  definitive && (probe === true || (error.kind === "permanent" && error.status !== undefined))
+
+/** Nothing may be sent before it is known what became of the last call; idempotent ones find that out by being repeated. */
+const waitsForProbe = ({ effect, inDoubt, status }: StepState): boolean =>
+  status === "retrying" && effect === "verifiable" && inDoubt !== null
+
 export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
   kind: "run",
-  version: 2,
+  version: 3,
   events: eventFamily(RunEvent),
   initialState: { status: "absent", started: null, steps: {}, resumes: 0, parked: null, parkedSince: null },
   workDue: (state) => {
@@ -282,7 +310,8 @@ export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
         return outcome(state, command, { ...command, _tag: "StepFailed" })
       case "AskForDecision": {
         const step = stepOf(state, command.step)
-        return step.status === "started" && step.attempt === command.attempt && !isEnded(state.status)
+        const open = step.status === "started" || (step.status === "retrying" && step.inDoubt !== null)
+        return open && step.attempt === command.attempt && !isEnded(state.status)
           ? accept({ ...command, _tag: "DecisionRequested" })
           : accept()
       }
@@ -304,7 +333,10 @@ export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
       case "RetryRun": {
         if (!isEnded(state.status)) return accept()
         if (state.status === "succeeded") return Result.fail(new RunNotInState({ wanted: "be retried", status: state.status }))
-        const again = Object.keys(state.steps).filter((id) => ["failed", "started", "retrying"].includes(stepOf(state, id).status))
+        // A call in doubt keeps the time before which a probe would come too early.
+        const again = Object.keys(state.steps).filter(
+          (id) => ["failed", "started", "retrying"].includes(stepOf(state, id).status) && !waitsForProbe(stepOf(state, id))
+        )
         return accept(cases.RunRetried.make({ steps: again as Array<StepId> }))
       }
       case "QuarantineRun":
@@ -328,7 +360,8 @@ export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
           generation: event.generation,
           effect: event.effect,
           retryAt: null,
-          openFor: sendWithinMillis + event.timeoutMillis
+          openFor: sendWithinMillis + event.timeoutMillis,
+          inDoubt: { input: event.input ?? null, connectionId: event.connectionId ?? null }
         })
       }
       case "StepSucceeded": {
@@ -339,27 +372,32 @@ export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
           attempt: event.attempt,
           output: event.output ?? null,
           retryAt: null,
-          openFor: null
+          openFor: null,
+          inDoubt: null
         })
         return next.resumes === 0 && next.parkedSince === null ? next : { ...next, resumes: 0, parkedSince: null }
       }
       case "StepFailed": {
         const step = stepOf(state, event.step)
+        const doubted = !event.definitive || (step.doubted && !isFinal(event))
         const next = withStep(state, event.step, {
           ...step,
           status: event.retryAt !== undefined ? "retrying" : event.continued ? "continued" : "failed",
           attempt: event.attempt,
           tries: step.tries + 1,
-          definitive: event.definitive,
+          definitive: !doubted,
+          doubted,
           retryAt: event.retryAt ?? null,
-          openFor: null
+          openFor: null,
+          inDoubt: event.definitive ? null : step.inDoubt
         })
-        return { ...next, resumes: 0 }
+        // That a process ended is no outcome: a call that ends them all is put aside in the end (R14).
+        return event.error.code === interrupted ? next : { ...next, resumes: 0 }
       }
       case "DecisionRequested":
-        return withStep(state, event.step, { ...stepOf(state, event.step), status: "undecided", openFor: null })
+        return withStep(state, event.step, { ...stepOf(state, event.step), status: "undecided", retryAt: null })
       case "StepDecided": {
-        const step = stepOf(state, event.step)
+        const step: StepState = { ...stepOf(state, event.step), openFor: null, inDoubt: null }
         if (event.decision === "succeeded")
           return withStep(state, event.step, { ...step, status: "succeeded", output: event.output ?? null })
         if (event.decision === "failed") return withStep(state, event.step, { ...step, status: "failed" })
@@ -394,7 +432,8 @@ export const run: Aggregate<Run, RunCommand, RunEvent, RunRejection> = {
             generation: step.generation + (step.definitive ? 1 : 0),
             definitive: false,
             retryAt: null,
-            tries: 0
+            tries: 0,
+            openFor: null
           }
         }
         return { ...state, steps, status: liveStatus(steps), resumes: 0, parked: null, parkedSince: null }

@@ -154,7 +154,7 @@ const after = (view: RunView | undefined, { event, at, revision }: Recorded<RunE
         ...(event.retryAt === undefined ? {} : { retryAt: event.retryAt })
       }))
     case "DecisionRequested":
-      return withStep(view, event.step, at, (step) => ({ ...step, status: "undecided" }))
+      return withStep(view, event.step, at, ({ retryAt: _, ...step }) => ({ ...step, status: "undecided" }))
     case "StepDecided":
       return withStep(view, event.step, at, (step) => ({ ...step, status: event.decision === "repeat" ? "pending" : event.decision }))
     case "RunParked":

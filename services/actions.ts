@@ -1,11 +1,13 @@
 /** Actions: an input and a connection's credentials become one HTTP request, which can go to the connection's own host alone. */
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type { Action, EffectClass, Probe } from "#domain/action-manifest.ts"
 import { type Predicate, predicateOf } from "#domain/condition.ts"
+import { type ReadPath, readerOf } from "#domain/data-path.ts"
 import { type Finding, listed } from "#domain/finding.ts"
 import { ConnectorId } from "#domain/ids.ts"
 import { schemaFindings } from "#domain/json-schema.ts"
-import type { Action, EffectClass, ErrorsManifest, Manifest } from "#domain/manifest.ts"
+import type { ErrorsManifest, Manifest } from "#domain/manifest.ts"
 import { type Credentials, type Placed, placeCredentials } from "./credentials.ts"
 import type { OutboundRequest } from "./ports/outbound.ts"
 import { type TextTemplate, textTemplate, type Unfilled, unfitForHeader, type ValueTemplate, valueTemplate } from "./request-template.ts"
@@ -36,6 +38,16 @@ export interface CompiledAction {
   readonly headers: ReadonlyArray<readonly [string, TextTemplate]>
   readonly body: ValueTemplate | undefined
   readonly success: Predicate | undefined
+  /** Of a verifiable action alone. */
+  readonly probe: CompiledProbe | undefined
+}
+/** The question whether a call was carried out. */
+export interface CompiledProbe {
+  readonly question: CompiledAction
+  readonly found: Predicate
+  readonly absent: Predicate
+  /** The call's output within the answer's body. */
+  readonly output: ReadPath
 }
 
 /** A manifest's actions and error rules, compiled once. */
@@ -66,7 +78,18 @@ const compileAction = (name: string, definition: Action): CompiledAction => ({
       : definition.body === "input"
         ? (input: unknown) => Result.succeed(input)
         : valueTemplate(definition.body),
-  success: definition.success === undefined ? undefined : predicateOf(definition.success)
+  success: definition.success === undefined ? undefined : predicateOf(definition.success),
+  probe:
+    definition.probe === undefined || definition.effect !== "verifiable"
+      ? undefined
+      : compileProbe(name, definition.probe, definition.timeoutMillis ?? defaultTimeoutMillis)
+})
+
+const compileProbe = (name: string, { found, absent, output = "", ...target }: Probe, timeoutMillis: number): CompiledProbe => ({
+  question: compileAction(name, { ...target, effect: "safe", timeoutMillis }),
+  found: predicateOf(found),
+  absent: predicateOf(absent),
+  output: readerOf(output)
 })
 
 export const compileActions = (manifest: Manifest): CompiledActions => {
@@ -171,6 +194,26 @@ const assemble = (action: CompiledAction, input: unknown, placed: Placed, idempo
   })
 }
 
+type Refused = (findings: ReadonlyArray<Finding>) => Result.Result<never, RequestRefused>
+const refusing =
+  ({ manifest }: CompiledActions, action: string): Refused =>
+  (findings) =>
+    Result.fail(new RequestRefused({ connectorId: manifest.id, action, findings }))
+
+const placedAndBuilt = (
+  connector: CompiledActions,
+  action: CompiledAction,
+  input: unknown,
+  credentials: Credentials,
+  idempotencyKey: string | undefined,
+  refuse: Refused
+): Result.Result<OutboundRequest, RequestRefused> => {
+  const placed = connector.placed(credentials)
+  if (Result.isFailure(placed)) return refuse(placed.failure.map(({ pointer, message }) => ({ pointer: `/connection${pointer}`, message })))
+  const built = assemble(action, input, placed.success, idempotencyKey)
+  return Result.isFailure(built) ? refuse([built.failure]) : Result.succeed(built.success)
+}
+
 /**
  * The request for one call; `sendBy` and a step's own timeout are the caller's to add. The host comes from manifest and
  * connection alone: an input fills encoded path segments, query values, header values and the body.
@@ -182,8 +225,7 @@ export const buildRequest = (
   credentials: Credentials,
   idempotencyKey?: string
 ): Result.Result<OutboundRequest, RequestRefused> => {
-  const connectorId = connector.manifest.id
-  const refuse = (findings: ReadonlyArray<Finding>) => Result.fail(new RequestRefused({ connectorId, action: actionName, findings }))
+  const refuse = refusing(connector, actionName)
   const action = connector.actions.get(actionName)
   if (action === undefined) {
     return refuse([
@@ -194,10 +236,15 @@ export const buildRequest = (
     const wrong = schemaFindings(action.definition.input, input, ["input"])
     if (wrong.length > 0) return refuse(wrong)
   }
-  const placed = connector.placed(credentials)
-  if (Result.isFailure(placed)) return refuse(placed.failure.map(({ pointer, message }) => ({ pointer: `/connection${pointer}`, message })))
-  return Result.mapError(
-    assemble(action, input, placed.success, idempotencyKey),
-    (finding) => new RequestRefused({ connectorId, action: actionName, findings: [finding] })
-  )
+  return placedAndBuilt(connector, action, input, credentials, idempotencyKey, refuse)
 }
+
+/** The request that asks what became of a call; `input` is the one that the call was made from. */
+export const buildProbe = (
+  connector: CompiledActions,
+  actionName: string,
+  { question }: CompiledProbe,
+  input: unknown,
+  credentials: Credentials
+): Result.Result<OutboundRequest, RequestRefused> =>
+  placedAndBuilt(connector, question, input, credentials, undefined, refusing(connector, actionName))

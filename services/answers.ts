@@ -2,7 +2,7 @@
 import * as Result from "effect/Result"
 import { asText, readerOf } from "#domain/data-path.ts"
 import type { ErrorsManifest } from "#domain/manifest.ts"
-import type { CompiledActions } from "./actions.ts"
+import type { CompiledActions, CompiledProbe } from "./actions.ts"
 import type { Credentials } from "./credentials.ts"
 import type { CallFailed, EgressDenied, OutboundResponse } from "./ports/outbound.ts"
 
@@ -27,6 +27,8 @@ export interface Failed {
   readonly outcomeUnknown: boolean
 }
 export type Answer = Succeeded | Failed
+/** What a probe tells of the call in doubt: it was carried out, it was not, or (`Failed`) neither. */
+export type ProbeAnswer = Succeeded | { readonly kind: "absent" } | Failed
 
 const retryAfterMaxMillis = 24 * 3_600_000
 const detailMax = 2000
@@ -139,6 +141,13 @@ const unanswered = (connector: CompiledActions, actionName: string, failure: Cal
   }
 }
 
+/** What conditions are asked about. */
+const seenOf = (connector: CompiledActions, { body, headers, status }: OutboundResponse, credentials: Credentials) => {
+  const placed = connector.placed(credentials)
+  const text = Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8")
+  return { status, headers, body: parsed(Result.isSuccess(placed) ? placed.success.mask(text) : text) }
+}
+
 /** The meaning of an answer or of its absence. */
 export const classify = (
   connector: CompiledActions,
@@ -148,11 +157,8 @@ export const classify = (
   nowMillis: number
 ): Answer => {
   if ("_tag" in answer) return unanswered(connector, actionName, answer)
-  const placed = connector.placed(credentials)
-  const text = Buffer.from(answer.body.buffer, answer.body.byteOffset, answer.body.byteLength).toString("utf8")
-  const body = parsed(Result.isSuccess(placed) ? placed.success.mask(text) : text)
-  const { status, headers } = answer
-  const seen = { status, headers, body }
+  const seen = seenOf(connector, answer, credentials)
+  const { body, status } = seen
   const failed = (kind: Failed["kind"], outcomeUnknown: boolean) =>
     refusedAnswer(connector, actionName, answer, body, kind, outcomeUnknown, nowMillis)
 
@@ -162,4 +168,30 @@ export const classify = (
   const ok = success === undefined ? status >= 200 && status < 300 : success(seen)
   if (ok) return { kind: "succeeded", status, output: body }
   return failed(byStatus(status, connector.errors), mayHaveActed(status, connector.errors))
+}
+
+/**
+ * The meaning of a probe's answer or of its absence. A vendor that refuses the credentials, is busy or down says nothing about the
+ * call, however widely `found` and `absent` are meant; nor does an answer that meets both.
+ */
+export const classifyProbe = (
+  connector: CompiledActions,
+  actionName: string,
+  { found, absent, output }: CompiledProbe,
+  answer: OutboundResponse | CallFailed | EgressDenied,
+  credentials: Credentials,
+  nowMillis: number
+): ProbeAnswer => {
+  const question = `the probe of ${actionName}`
+  if ("_tag" in answer) return { ...unanswered(connector, question, answer), outcomeUnknown: true }
+  const seen = seenOf(connector, answer, credentials)
+  const meaning = connector.rules.find(({ when }) => when(seen))?.meaning ?? byStatus(seen.status, connector.errors)
+  const failed = refusedAnswer(connector, question, answer, seen.body, meaning, true, nowMillis)
+  if (meaning !== "permanent") return failed
+  const [isFound, isAbsent] = [found(seen), absent(seen)]
+  if (isFound === isAbsent) {
+    const message = `${connector.manifest.id} did not tell whether ${actionName} was carried out: its answer ${seen.status} means ${isFound ? "both found and absent" : "neither found nor absent"}.`
+    return { ...failed, code: "unclear", message }
+  }
+  return isFound ? { kind: "succeeded", status: seen.status, output: output(seen.body) ?? null } : { kind: "absent" }
 }

@@ -9,7 +9,7 @@ import { type Connector, ConnectorNotFound, connector } from "#domain/connector.
 import { contentRef } from "#domain/content.ts"
 import { Finding, listed } from "#domain/finding.ts"
 import { ConnectorId, type Position } from "#domain/ids.ts"
-import { type Manifest, readManifest } from "#domain/manifest.ts"
+import { type Manifest, readManifest, readStoredManifest } from "#domain/manifest.ts"
 import type { Origin } from "#domain/recorded.ts"
 import { type SpaceScope, spaceOf, type TenantScope } from "#domain/scope.ts"
 import { BoundedCache } from "./bounded-cache.ts"
@@ -46,6 +46,10 @@ export const readManifestText = (text: string): Result.Result<Manifest, Manifest
     }),
     (findings) => new ManifestInvalid({ findings })
   )
+
+/** A stored manifest was checked before. */
+const openManifestText = (text: string): Result.Result<Manifest, ManifestInvalid> =>
+  Result.mapError(Result.flatMap(readDocument(text, manifestBytesMax), readStoredManifest), (findings) => new ManifestInvalid({ findings }))
 
 const isConnectorId = Schema.is(ConnectorId)
 
@@ -102,13 +106,13 @@ const make = (texts: ReadonlyArray<string>) =>
       return { connectorId: manifest.id, version: state!.version, contentHash, position }
     })
 
-    /** A stored manifest was checked before; one that cannot be opened or read any more is a defect. */
+    /** One that cannot be opened or read any more is a defect. */
     const open = Effect.fnUntraced(function* (space: SpaceScope, connectorId: ConnectorId, state: NonNullable<Connector>) {
       const key = `${space.key}/${connectorId}/${state.version}`
       const known = cache.get(key)
       if (known !== undefined) return known
       const [bytes] = yield* Effect.catchTag(payloads.open(space, [state.manifest]), "ContentGone", Effect.die)
-      const manifest = yield* Effect.orDie(Effect.fromResult(readManifestText(Buffer.from(bytes!).toString("utf8"))))
+      const manifest = yield* Effect.orDie(Effect.fromResult(openManifestText(Buffer.from(bytes!).toString("utf8"))))
       const ready = compileConnector(manifest, state.version)
       cache.set(key, ready)
       return ready

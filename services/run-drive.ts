@@ -39,6 +39,8 @@ export interface Drive {
   /** Length of the contents' text, so that no append grows too large for the journal. */
   kept: number
   presumeAbsent: boolean
+  /** Steps of whose last call a probe has just told that it was not carried out; who comes later asks again. */
+  readonly absent: Set<string>
   onRecord: (() => void) | undefined
   reserved: Effect.Effect<unknown, TransactError | RunRejection>
 }
@@ -78,6 +80,7 @@ export const newDrive = (
   contents: [],
   kept: 0,
   presumeAbsent: false,
+  absent: new Set(),
   onRecord: undefined,
   reserved: Effect.void
 })

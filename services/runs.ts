@@ -168,8 +168,10 @@ export class Runs extends Context.Service<
               ...(event.retryAt === undefined ? {} : { retryAt: event.retryAt }),
               error: { ...error, ...(opened["error"] === undefined ? {} : { detail: opened["error"] }) }
             })
-          } else if (event._tag === "DecisionRequested" && known !== undefined)
-            attempts.set(event.attempt, { ...known, status: "undecided" })
+          } else if (event._tag === "DecisionRequested" && known !== undefined) {
+            const { retryAt: _, ...before } = known
+            attempts.set(event.attempt, { ...before, status: "undecided" })
+          }
         }
         return { step: name, attempts: [...attempts.values()] }
       })

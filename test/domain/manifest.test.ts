@@ -1,6 +1,6 @@
 import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
-import { readManifest } from "#domain/manifest.ts"
+import { readManifest, readStoredManifest } from "#domain/manifest.ts"
 
 const signature = { algorithm: "hmac-sha256", parts: ["body"], headers: ["x-signature"], encoding: "hex" }
 const webhook = { signature, deliveryId: { header: "x-id" }, event: { header: "x-topic" } }
@@ -21,12 +21,30 @@ const problems = (change: object): ReadonlyArray<string> =>
   })
 const withSignature = (change: object) => ({ webhook: { ...webhook, signature: { ...signature, ...change } } })
 const withAction = (change: object) => ({ actions: { create: { ...manifest.actions.create, ...change } } })
+const probe = {
+  method: "GET",
+  path: "/orders/{externalId}",
+  query: { by: "{tenant.key}" },
+  found: { path: "status", eq: 200 },
+  absent: { path: "status", eq: 404 },
+  output: "items.0"
+}
+const verifiable = (change: object = {}) =>
+  withAction({ effect: "verifiable", idempotencyHeader: undefined, probe: { ...probe, ...change } })
+const nested = (depth: number): object => (depth === 0 ? probe.found : { not: nested(depth - 1) })
 
 describe("a manifest", () => {
   it("is read when nothing is wrong with it", () => assert.deepStrictEqual(problems({}), []))
   it("needs neither actions nor webhook", () => {
     const { actions: _, webhook: __, triggers: ___, baseUrl: ____, variables: _____, ...rest } = manifest
     assert.isTrue(Result.isSuccess(readManifest(rest)))
+  })
+
+  it("is read with a verifiable action and its probe", () => assert.deepStrictEqual(problems(JSON.parse(JSON.stringify(verifiable()))), []))
+  it("is still read as it was stored before rules came that it breaks", () => {
+    const stored = { ...manifest, ...withAction({ effect: "verifiable" }) }
+    assert.isTrue(Result.isFailure(readManifest(stored)))
+    assert.deepStrictEqual(Result.getOrThrow(readStoredManifest(stored)), stored as never)
   })
 
   const refusals: ReadonlyArray<readonly [string, object, ReadonlyArray<string>]> = [
@@ -51,6 +69,16 @@ describe("a manifest", () => {
     ],
     ["an idempotent call without a key", withAction({ idempotencyHeader: undefined }), ["/actions/create/idempotencyHeader"]],
     ["a body on a GET", withAction({ method: "GET" }), ["/actions/create/body"]],
+    ["a verifiable call that nobody can ask about", withAction({ effect: "verifiable" }), ["/actions/create/probe"]],
+    ["a probe of a call that needs none", withAction({ probe }), ["/actions/create/probe"]],
+    ["a probe that changes something", verifiable({ method: "POST" }), ["/actions/create/probe/method"]],
+    ["a probe that says nothing about absence", verifiable({ absent: undefined }), ["/actions/create/probe/absent"]],
+    [
+      "a probe's path and headers as an action's",
+      verifiable({ path: "/orders/../x?y=1", headers: { host: "evil.test" } }),
+      ["/actions/create/probe/headers/host", "/actions/create/probe/path"]
+    ],
+    ["a probe's condition that is nested too deep", verifiable({ found: nested(20) }), ["/actions/create/probe/found"]],
     ["a path that climbs", withAction({ path: "/a/../b" }), ["/actions/create/path"]],
     ["a path with a query", withAction({ path: "/a?b=1" }), ["/actions/create/path"]],
     ["a header of the transport", withAction({ headers: { "content-length": "0" } }), ["/actions/create/headers/content-length"]],

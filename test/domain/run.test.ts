@@ -1,10 +1,11 @@
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import { assert, describe, it } from "vitest"
+import type { EffectClass } from "#domain/action-manifest.ts"
 import type { ContentRef } from "#domain/content.ts"
 import { fold } from "#domain/decider.ts"
 import { ConnectorId, DeliveryId, FlowId, RunId, StepId } from "#domain/ids.ts"
-import { isEnded, RunCommand, RunEvent, resumesMax, run, type StepError, stepOf } from "#domain/run.ts"
+import { interrupted, isEnded, RunCommand, RunEvent, resumesMax, run, type StepError, stepOf } from "#domain/run.ts"
 import { given } from "../support/given.ts"
 import { property } from "../support/property.ts"
 import { replays } from "../support/replays.ts"
@@ -27,20 +28,36 @@ const start: RunCommand = {
 }
 const started: RunEvent = { ...start, _tag: "RunStarted" }
 const output = "run-b#send.1.out" as ContentRef
-const startStep = (attempt: number, generation = 1): RunCommand => ({
+const startStep = (attempt: number, generation = 1, effect: EffectClass = "idempotent"): RunCommand => ({
   _tag: "StartStep",
   step: send,
   attempt,
   generation,
-  effect: "idempotent",
+  effect,
+  input: `run-b#send.${attempt}.in` as ContentRef,
   sendBy: 1_000,
   timeoutMillis: 500
 })
-const stepStarted = (attempt: number, generation = 1): RunEvent => ({ ...startStep(attempt, generation), _tag: "StepStarted" }) as RunEvent
-const succeed = (attempt: number): RunCommand => ({ _tag: "SucceedStep", step: send, attempt, output, durationMillis: 1 })
-const succeeded = (attempt: number): RunEvent => ({ ...succeed(attempt), _tag: "StepSucceeded" }) as RunEvent
+const stepStarted = (attempt: number, generation = 1, effect: EffectClass = "idempotent"): RunEvent =>
+  ({ ...startStep(attempt, generation, effect), _tag: "StepStarted" }) as RunEvent
+const succeed = (attempt: number, more: { probe?: true } = {}): RunCommand => ({
+  _tag: "SucceedStep",
+  step: send,
+  attempt,
+  output,
+  durationMillis: 1,
+  ...more
+})
+const succeeded = (attempt: number, more: { probe?: true } = {}): RunEvent =>
+  ({ ...succeed(attempt, more), _tag: "StepSucceeded" }) as RunEvent
 const error: StepError = { kind: "permanent", code: "http-422", status: 422, message: "erp answered 422." }
-const fail = (attempt: number, more: { retryAt?: number; definitive?: boolean } = {}): RunCommand => ({
+interface Failing {
+  readonly retryAt?: number
+  readonly definitive?: boolean
+  readonly probe?: true
+  readonly error?: StepError
+}
+const fail = (attempt: number, more: Failing = {}): RunCommand => ({
   _tag: "FailStep",
   step: send,
   attempt,
@@ -50,8 +67,12 @@ const fail = (attempt: number, more: { retryAt?: number; definitive?: boolean } 
   continued: false,
   ...more
 })
-const failed = (attempt: number, more: { retryAt?: number; definitive?: boolean } = {}): RunEvent =>
-  ({ ...fail(attempt, more), _tag: "StepFailed" }) as RunEvent
+const failed = (attempt: number, more: Failing = {}): RunEvent => ({ ...fail(attempt, more), _tag: "StepFailed" }) as RunEvent
+/** A verifiable call, and that nobody knows what came of it. */
+const sent = stepStarted(1, 1, "verifiable")
+const unknown = failed(1, { retryAt: 9_000, definitive: false })
+const ask = (attempt: number): RunCommand => ({ _tag: "AskForDecision", step: send, attempt })
+const asked = (attempt: number): RunEvent => cases.DecisionRequested.make({ step: send, attempt })
 const runFailed = cases.RunFailed.make({ step: send, error })
 
 describe("a run", () => {
@@ -92,6 +113,16 @@ describe("a run", () => {
     const retried = given(run, started, stepStarted(1), failed(1, { definitive: false }), runFailed).when({ _tag: "RetryRun" })
     assert.strictEqual(stepOf(retried.state, send).generation, 1)
   })
+  it("keeps its key after an unknown outcome until the vendor itself says no", () => {
+    const doubted = [started, stepStarted(1), failed(1, { retryAt: 9_000, definitive: false }), stepStarted(2)]
+    const generationAfter = (last: RunEvent) =>
+      stepOf(given(run, ...doubted, last, runFailed).when({ _tag: "RetryRun" }).state, send).generation
+    const notSent: StepError = { kind: "transient", code: "connect", message: "erp could not be reached." }
+    const busy: StepError = { kind: "transient", code: "http-503", status: 503, message: "erp answered 503." }
+    const locked: StepError = { kind: "credentials", code: "http-401", status: 401, message: "erp answered 401." }
+    for (const said of [notSent, busy, locked]) assert.strictEqual(generationAfter(failed(2, { error: said })), 1, said.code)
+    assert.strictEqual(generationAfter(failed(2)), 2)
+  })
   it("keeps what succeeded when it is retried", () => {
     const mapped: RunEvent = { _tag: "StepSucceeded", step: map, attempt: 1, output, durationMillis: 1 }
     const retried = given(run, started, mapped, stepStarted(1), failed(1), runFailed).when({ _tag: "RetryRun" })
@@ -116,6 +147,49 @@ describe("a run", () => {
     const requested = cases.DecisionRequested.make({ step: send, attempt: 1 })
     given(run, started, stepStarted(1), requested).when(succeed(1)).decides(succeeded(1))
   })
+  it("keeps what a call in doubt was made from until it is known what came of it, whatever its probes say meanwhile", () => {
+    const inDoubt = { input: "run-b#send.1.in" as ContentRef, connectionId: null }
+    const of = (...past: ReadonlyArray<RunEvent>) => stepOf(given(run, started, sent, ...past).state, send).inDoubt
+    assert.deepStrictEqual(of(), inDoubt)
+    assert.deepStrictEqual(of(unknown), inDoubt)
+    assert.deepStrictEqual(of(unknown, failed(2, { retryAt: 9_500, definitive: false, probe: true })), inDoubt)
+    assert.deepStrictEqual(of(unknown, stepStarted(2, 1, "verifiable")), { ...inDoubt, input: "run-b#send.2.in" as ContentRef })
+    for (const known of [succeeded(2, { probe: true }), failed(2, { probe: true })]) assert.isNull(of(unknown, known))
+    for (const decision of ["succeeded", "repeat", "failed"] as const)
+      assert.isNull(of(unknown, asked(1), cases.StepDecided.make({ step: send, decision })))
+  })
+  it("takes a probe's word for the call in doubt, and for none that was announced since", () => {
+    given(run, started, sent, unknown)
+      .when(succeed(2, { probe: true }))
+      .decides(succeeded(2, { probe: true }))
+    const since = stepStarted(2, 1, "verifiable")
+    given(run, started, sent, unknown, since)
+      .when(succeed(2, { probe: true }))
+      .rejects("StepNotYours")
+    given(run, started, sent, unknown, since)
+      .when(fail(2, { definitive: false, probe: true }))
+      .rejects("StepNotYours")
+    given(run, started, sent, unknown, since).when(succeed(2)).decides(succeeded(2))
+  })
+  it("asks a person about a call in doubt that no probe could tell of, and waits for no time then", () => {
+    const then = given(run, started, sent, unknown).when(ask(1))
+    then.decides(asked(1))
+    assert.strictEqual(then.state.status, "needs-decision")
+    assert.isNull(run.workDue!(then.state))
+    assert.isNull(stepOf(then.state, send).retryAt)
+    given(run, started, sent, unknown).when(ask(2)).decides()
+    given(run, started, sent, failed(1, { retryAt: 9_000 }))
+      .when(ask(1))
+      .decides()
+    // Its failure is on record already.
+    given(run, started, sent, unknown, asked(1)).when(succeed(1)).rejects("StepNotYours")
+  })
+  it("keeps the time before which a probe would come too early when a person retries it", () => {
+    const cancelled = cases.RunCancelled.make({})
+    const retried = given(run, started, sent, unknown, cancelled).when({ _tag: "RetryRun" })
+    retried.decides(cases.RunRetried.make({ steps: [] }))
+    assert.strictEqual(run.workDue!(retried.state), 9_000)
+  })
   it("is cancelled once; a call that was under way is still recorded, and nothing new begins", () => {
     const cancelled = cases.RunCancelled.make({})
     given(run, started, stepStarted(1)).when({ _tag: "CancelRun" }).decides(cancelled)
@@ -128,6 +202,17 @@ describe("a run", () => {
     const resumed = Array.from({ length: resumesMax }, (_, index) => cases.RunResumed.make({ times: index + 1 }))
     assert.strictEqual(given(run, started, ...resumed).when({ _tag: "ResumeRun" }).state.status, "quarantined")
     assert.strictEqual(given(run, started, ...resumed, succeeded(1)).when({ _tag: "ResumeRun" }).state.status, "running")
+  })
+  it("is quarantined when one call ends the process each time, however often it is repeated", () => {
+    const ended: StepError = { kind: "unknown-outcome", code: interrupted, message: "The process ended." }
+    const past = Array.from({ length: resumesMax }, (_, index) => [
+      stepStarted(index + 1),
+      cases.RunResumed.make({ times: index + 1 }),
+      failed(index + 1, { error: ended, definitive: false, retryAt: 0 })
+    ]).flat()
+    assert.strictEqual(given(run, started, ...past).when({ _tag: "ResumeRun" }).state.status, "quarantined")
+    const timedOut = failed(resumesMax, { error: { ...ended, code: "timeout" }, definitive: false, retryAt: 0 })
+    assert.strictEqual(given(run, started, ...past.slice(0, -1), timedOut).when({ _tag: "ResumeRun" }).state.status, "waiting")
   })
   it("parks for a connection, remembers since when, and goes on when released", () => {
     const park: RunCommand = { _tag: "ParkRun", step: send, connectorId: ConnectorId.make("erp"), since: 5, until: 50 }

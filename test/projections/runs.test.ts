@@ -108,6 +108,11 @@ describe("the runs view", () => {
     ] as const)
       assert.strictEqual(stepOf(viewed(...asked, StepDecided.make({ step: send, decision })), "send")?.status, status)
   })
+  it("waits for no time any more once a person is asked about a call that no probe could tell of", () => {
+    const view = viewed(started, sending(), failing(5_000), DecisionRequested.make({ step: send, attempt: 1 }))
+    assert.strictEqual(view?.status, "needs-decision")
+    assert.notProperty(stepOf(view, "send"), "retryAt")
+  })
   it("says what a parked run waits for, until it is released", () => {
     const parked = RunParked.make({ step: send, connectorId: "erp" as never, since: 1_001, until: 9_999 })
     assert.deepInclude(viewed(started, parked), { status: "parked", reason: "Step send waits for a connection to erp." })

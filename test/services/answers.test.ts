@@ -3,7 +3,7 @@ import * as Result from "effect/Result"
 import { assert, describe, it } from "vitest"
 import { readManifest } from "#domain/manifest.ts"
 import { compileActions } from "#services/actions.ts"
-import { classify, type Failed, type Succeeded } from "#services/answers.ts"
+import { classify, classifyProbe, type Failed, type Succeeded } from "#services/answers.ts"
 import { CallFailed, EgressDenied } from "#services/ports/outbound.ts"
 
 const now = Date.UTC(2026, 10, 20, 10, 0, 0)
@@ -106,5 +106,38 @@ describe("no answer", () => {
     const denied = failed(new EgressDenied({ url: "http://10.0.0.1/?k=canary-secret", reason: "a private address" }))
     assert.deepStrictEqual([denied.kind, denied.code, denied.outcomeUnknown], ["permanent", "egress-denied", false])
     assert.notInclude(JSON.stringify(denied), "canary-secret")
+  })
+})
+
+describe("a probe's answer", () => {
+  const probe = { method: "GET", path: "/x", found: { path: "body.state", eq: "done" }, absent: { not: { path: "status", eq: 200 } } }
+  const asked = (answer: { readonly status: number; readonly body?: unknown } | CallFailed, change: object = {}, errors: object = {}) => {
+    const actions = { run: { method: "POST", path: "/x", effect: "verifiable", probe: { ...probe, ...change } } }
+    const auth = { none: { kind: "none" } }
+    const app = compileActions(
+      Result.getOrThrow(readManifest({ id: "app", name: "App", baseUrl: "https://app.example.com", auth, actions, errors }))
+    )
+    const heard = "_tag" in answer ? answer : { status: answer.status, headers: {}, body: Buffer.from(JSON.stringify(answer.body ?? {})) }
+    return classifyProbe(app, "run", app.actions.get("run")!.probe!, heard, { method: "none", secrets: {}, variables: {} }, now)
+  }
+  const done = { state: "done", items: [{ id: "o1" }] }
+  it("tells that the call was carried out, with its output, or that it was not", () => {
+    assert.deepStrictEqual(asked({ status: 200, body: done }), { kind: "succeeded", status: 200, output: done })
+    assert.deepInclude(asked({ status: 200, body: done }, { output: "items.0" }), { output: { id: "o1" } })
+    assert.deepInclude(asked({ status: 200, body: done }, { output: "nowhere" }), { output: null })
+    assert.deepStrictEqual(asked({ status: 404 }), { kind: "absent" })
+  })
+  it("leaves it open when it meets neither condition, or both", () => {
+    for (const answer of [{ status: 200 }, { status: 404, body: done }])
+      assert.deepInclude(asked(answer), { kind: "permanent", code: "unclear", outcomeUnknown: true })
+  })
+  it("leaves it open where the vendor is busy, down or does not answer, or refuses the credentials, whatever the conditions say", () => {
+    for (const status of [408, 429, 500, 503]) assert.deepInclude(asked({ status }), { kind: "transient", outcomeUnknown: true })
+    assert.deepInclude(asked({ status: 401 }), { kind: "credentials", outcomeUnknown: true })
+    assert.deepInclude(asked({ status: 404 }, {}, { credentials: [404] }), { kind: "credentials" })
+    const rules = [{ when: { path: "body.state", eq: "done" }, meaning: "transient" }]
+    assert.deepInclude(asked({ status: 200, body: done }, {}, { rules }), { kind: "transient" })
+    const failure = new CallFailed({ kind: "connect", sent: "no", reason: "refused" })
+    assert.deepInclude(asked(failure), { code: "connect", outcomeUnknown: true })
   })
 })

@@ -276,13 +276,14 @@ class Play {
     for (const stream of [...this.world.log.streams.values()]) {
       const { kind, id } = kindAndIdOf(stream.name)
       if (kind !== "run") continue
-      for (const [step, { status, attempt }] of Object.entries(stateOf(stream).steps)) {
+      for (const [step, { status, attempt, effect }] of Object.entries(stateOf(stream).steps)) {
         const question = `${id} ${step} ${attempt}`
         if (status !== "undecided" || this.#decided.has(question)) continue
         this.#decided.add(question)
         decided = true
         const happened = this.world.vendors.ledger.some(
-          (entry) => entry.applied && entry.run === id && entry.step === step && entry.attempt === attempt
+          // Attempts of a verifiable step are probes as well.
+          (entry) => entry.applied && entry.run === id && entry.step === step && (entry.attempt === attempt || effect === "verifiable")
         )
         const decision = happened ? "succeeded" : "repeat"
         this.world.note(`${step} of ${id} is decided: ${decision}`)

@@ -24,7 +24,9 @@ const shop = JSON.stringify({
   variables: {},
   baseUrl: "https://shop.example"
 })
-const keyed = { body: "input", effect: "idempotent", idempotencyHeader: "idempotency-key", timeoutMillis: 5_000 }
+/** How long a call may take. */
+export const callMillis = 5_000
+const keyed = { body: "input", effect: "idempotent", idempotencyHeader: "idempotency-key", timeoutMillis: callMillis }
 /** One app with effects of every class. */
 const erp = JSON.stringify({
   id: "erp",
@@ -35,13 +37,27 @@ const erp = JSON.stringify({
   actions: {
     createOrder: { method: "POST", path: "/orders", ...keyed },
     book: { method: "POST", path: "/bookings", ...keyed },
-    notify: { method: "POST", path: "/mails", body: "input", effect: "unsafe", timeoutMillis: 5_000 },
+    enter: {
+      method: "POST",
+      path: "/entries",
+      body: "input",
+      effect: "verifiable",
+      timeoutMillis: callMillis,
+      probe: {
+        method: "GET",
+        path: "/entries",
+        query: { run: "{run}", step: "{step}", tenant: "{tenant}" },
+        found: { path: "body.entered", eq: true },
+        absent: { path: "body.entered", eq: false }
+      }
+    },
+    notify: { method: "POST", path: "/mails", body: "input", effect: "unsafe", timeoutMillis: callMillis },
     look: {
       method: "GET",
       path: "/look",
       query: { run: "{run}", step: "{step}", tenant: "{tenant}" },
       effect: "safe",
-      timeoutMillis: 5_000,
+      timeoutMillis: callMillis,
       input: { type: "object", required: ["run", "step", "tenant"] }
     }
   },
@@ -51,11 +67,11 @@ export const connectors: ReadonlyArray<string> = [shop, erp]
 
 interface StepOf {
   readonly id: string
-  readonly action: "createOrder" | "book" | "notify" | "look"
+  readonly action: keyof typeof effectOf
   readonly after?: ReadonlyArray<string>
 }
 /** Effect classes by action. */
-export const effectOf = { createOrder: "idempotent", book: "idempotent", notify: "unsafe", look: "safe" } as const
+export const effectOf = { createOrder: "idempotent", book: "idempotent", enter: "verifiable", notify: "unsafe", look: "safe" } as const
 
 export interface FixtureFlow {
   readonly id: string
@@ -202,4 +218,25 @@ export const queued: Fixture = {
   processes: ["one"]
 }
 
+/** Calls of which nobody knows what came, at a vendor that can be asked: one was carried out, one was not, and once it says neither. */
+export const probed: Fixture = {
+  name: "probed",
+  flows: [
+    {
+      id: "probed",
+      steps: [
+        { id: "done", action: "enter" },
+        { id: "undone", action: "enter", after: ["done"] }
+      ]
+    }
+  ],
+  deliveries: [{ order: 1, at: 100 }],
+  processes: ["one"],
+  vendors: ({ step }, before) => {
+    if (before === 0) return { status: 500, acted: step === "done" }
+    return before === 1 && step === "undone" ? { status: 503 } : undefined
+  }
+}
+
+/** What seeds choose from: another list makes other executions of them. */
 export const fixtures: ReadonlyArray<Fixture> = [effects, retries, fanOut, parked, queued]

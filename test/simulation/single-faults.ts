@@ -2,8 +2,10 @@
 import type { Scenario } from "../faults/scenario.ts"
 import { execute } from "./execution.ts"
 import { faultsOf, type Point, single } from "./faults.ts"
-import { type Fixture, fixtures } from "./fixtures.ts"
+import { type Fixture, fixtures, probed } from "./fixtures.ts"
 import { Tally } from "./tally.ts"
+
+const played = [...fixtures, probed]
 
 /** Seeds, each of which makes the I/Os take other times, and so come in another order. */
 const seeds = { P: 4, N: 40, R: 200 }
@@ -27,7 +29,7 @@ export const singleFaults: Scenario = {
   run: async ({ size, seed: first }) => {
     const tally = new Tally()
     let points = 0
-    for (const fixture of fixtures)
+    for (const fixture of played)
       for (let seed = first; seed < first + seeds[size]; seed++)
         for (const point of pointsOf(fixture, seed)) {
           points++
@@ -38,7 +40,7 @@ export const singleFaults: Scenario = {
             })
         }
     const { executions, injected, violations } = tally
-    const found = { fixtures: fixtures.length, points, executions, violations: violations.length }
+    const found = { fixtures: played.length, points, executions, violations: violations.length }
     return { injected, found, violations }
   }
 }

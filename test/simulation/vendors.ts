@@ -28,6 +28,9 @@ export interface LedgerEntry extends SentCall {
   readonly applied: boolean
 }
 
+/** It asks what became of an earlier call of its step. */
+export const isProbe = ({ action }: SentCall): boolean => action === "GET /api/entries"
+
 /** What is answered instead of a success; `acted`: although the vendor did what was asked. */
 export interface Refusal {
   readonly status: number
@@ -83,8 +86,12 @@ export class Vendors {
   }
 
   arrive(call: SentCall): OutboundResponse {
-    const before = this.ledger.filter(({ run, step }) => run === call.run && step === call.step).length
-    const refusal = this.#script(call, before)
+    const known = this.ledger.filter(({ run, step }) => run === call.run && step === call.step)
+    const refusal = this.#script(call, known.length)
+    if (isProbe(call))
+      return this.#answer(call, refusal?.status ?? 200, false, false, refusal?.headers, {
+        entered: known.some(({ applied }) => applied)
+      })
     const done = call.key === "" ? undefined : this.#done.get(call.key)
     if (done !== undefined && done !== call.body) return this.#answer(call, 422, false, false)
     const acts = refusal === undefined || refusal.acted === true
@@ -98,13 +105,14 @@ export class Vendors {
     status: number,
     acts: boolean,
     repeated: boolean,
-    headers: Readonly<Record<string, string>> = {}
+    headers: Readonly<Record<string, string>> = {},
+    body: object = { id: `${call.step} of ${call.run}` }
   ): OutboundResponse {
     this.ledger.push({ ...call, at: this.#now(), status, applied: acts && !repeated, repeated: acts && repeated })
     return {
       status,
       headers: { "content-type": "application/json", ...headers },
-      body: utf8.encode(JSON.stringify(status < 300 ? { id: `${call.step} of ${call.run}` } : { error: { message: "not now" } }))
+      body: utf8.encode(JSON.stringify(status < 300 ? body : { error: { message: "not now" } }))
     }
   }
 }

@@ -107,12 +107,14 @@ export const engineLayer = (folder: string, fate: Fate = lives) => {
 export type Engine = Layer.Success<ReturnType<typeof engineLayer>>
 
 /** A data folder that goes with the test, and engines started on it one after the other. */
-export const withFolder = async (body: (start: (fate?: Fate) => ManagedRuntime.ManagedRuntime<Engine, unknown>) => Promise<void>) => {
+export const withFolder = async (
+  body: (start: (fate?: Fate, time?: Layer.Layer<never>) => ManagedRuntime.ManagedRuntime<Engine, unknown>) => Promise<void>
+) => {
   const folder = mkdtempSync(join(tmpdir(), "tributary-test-"))
   const started: Array<ManagedRuntime.ManagedRuntime<Engine, unknown>> = []
   try {
-    await body((fate) => {
-      const runtime = ManagedRuntime.make(engineLayer(folder, fate))
+    await body((fate, time = Layer.empty) => {
+      const runtime = ManagedRuntime.make(Layer.provideMerge(engineLayer(folder, fate), time))
       started.push(runtime)
       return runtime
     })

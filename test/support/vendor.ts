@@ -22,8 +22,8 @@ export interface Vendor {
   readonly close: () => Promise<void>
 }
 
-/** `"reset"` closes the connection without an answer. */
-export const startVendor = async (script: (call: VendorCall) => VendorAnswer | "reset"): Promise<Vendor> => {
+/** `"reset"` closes the connection without an answer, `"hang"` never answers. */
+export const startVendor = async (script: (call: VendorCall) => VendorAnswer | "reset" | "hang"): Promise<Vendor> => {
   const calls: Array<VendorCall> = []
   const server = createServer((request, response) => {
     const chunks: Array<Buffer> = []
@@ -33,6 +33,7 @@ export const startVendor = async (script: (call: VendorCall) => VendorAnswer | "
       const call = { method: method!, url: url!, headers, rawHeaders, body: Buffer.concat(chunks).toString() }
       calls.push(call)
       const answer = script(call)
+      if (answer === "hang") return
       if (answer === "reset") return void request.socket.destroy()
       response.writeHead(answer.status, { "content-type": "application/json", ...answer.headers }).end(answer.body ?? "{}")
     })
