@@ -55,8 +55,8 @@ export const spawnPlatform = async ({
   const port = await freePort()
   const child = launch(
     [
-      "--max-semi-space-size=8",
-      "--heap-growing-percent=80",
+      "--max-semi-space-size=16",
+      "--heap-growing-percent=55",
       ...nodeArguments,
       join(root, "infra/tributary.mjs"),
       "start",
@@ -69,6 +69,7 @@ export const spawnPlatform = async ({
     ],
     {
       MALLOC_ARENA_MAX: "2",
+      MALLOC_TRIM_THRESHOLD_: "131072",
       TRIBUTARY_MASTER_KEY_FILE: masterKeyFileOf(folder),
       TRIBUTARY_EGRESS_ALLOW: "127.0.0.1",
       TRIBUTARY_LOG_LEVEL: "Warn",
