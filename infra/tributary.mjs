@@ -12,7 +12,7 @@ const packages = join(import.meta.dirname ?? new URL(".", import.meta.url).pathn
 
 /**
  * As `npm start` has them. V8 would let its young generation grow to 128 MiB and the old one to a multiple of what lives in it: these bounds
- * save a good third of the memory under load, and cost a few per cent of the time.
+ * save a good quarter of the memory under load, and cost a few per cent of the time.
  */
 const flags = ["--max-semi-space-size=16", "--heap-growing-percent=55"]
 /** glibc would give each thread an arena of its own, and keep what is freed in them and in the heap: some 30 MiB. */

@@ -37,6 +37,7 @@ export class WorkOwner {
   /** Lost to another owner, and left to it for a moment. */
   private readonly fenced = new Set<string>()
   private reclaiming: NodeJS.Timeout | undefined
+  private closed = false
   private follower: Follower | null = null
   private following = 0
   private live = true
@@ -114,6 +115,8 @@ export class WorkOwner {
   }
 
   async close(): Promise<void> {
+    // The last checkpoint may find a bucket lost: who leaves does not take it again.
+    this.closed = true
     clearInterval(this.timer)
     clearTimeout(this.reclaiming)
     await this.checkpoint(1).catch(() => undefined)
@@ -124,6 +127,7 @@ export class WorkOwner {
 
   /** Who fenced us may have let go meanwhile, without our set ever changing: what is still wanted is taken again. */
   private reclaimSoon(): void {
+    if (this.closed) return
     this.reclaiming ??= setTimeout(() => {
       this.reclaiming = undefined
       this.fenced.clear()

@@ -5,6 +5,7 @@ import { keyedHash, unseal } from "#adapters/sealing/sealing.ts"
 import type { Damages } from "./damages.ts"
 import { hashBeforeFirst, linesPerEvent, nextHash, recordText, rowChecksum } from "./event-record.ts"
 import type { KeyRing } from "./key-ring.ts"
+import { messageOf } from "./write-failure.ts"
 
 /** Rows of one read, so that a running server's log of changes can begin anew between two. */
 const appendsPerPiece = 500
@@ -119,6 +120,6 @@ const contentsDamage = (row: AppendRow, keys: KeyRing | undefined): string | und
     const plain = unseal(key.key, contentsContext(nameOf(row), revision, contents.slice(0, border), key_version), sealed)
     return plain !== null && keyedHash(key.hashKey, plain) === contents.slice(border + 1) ? undefined : "its contents cannot be opened"
   } catch (cause) {
-    return cause instanceof Error ? cause.message : String(cause)
+    return messageOf(cause)
   }
 }

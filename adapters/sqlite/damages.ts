@@ -1,4 +1,5 @@
 /** What a deep check found wrong: bounded, as a lost page can damage millions of rows. */
+import { messageOf } from "./write-failure.ts"
 
 export type CheckedFile = "journal.db" | "vault.db" | "views.db"
 export interface Damage {
@@ -28,7 +29,7 @@ export class Damages {
     try {
       return read()
     } catch (cause) {
-      this.add(file, `${what} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`)
+      this.add(file, `${what} cannot be read: ${messageOf(cause)}`)
       return undefined
     }
   }

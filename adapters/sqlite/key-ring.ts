@@ -76,7 +76,7 @@ export class KeyRing {
   }
 }
 
-interface WrappedRow {
+export interface WrappedRow {
   readonly scope: string
   readonly purpose: KeyPurpose
   readonly version: number

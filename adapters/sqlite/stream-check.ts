@@ -7,6 +7,7 @@ import { hashBeforeFirst } from "./event-record.ts"
 import { snapshotContext } from "./journal-writer.ts"
 import type { KeyRing } from "./key-ring.ts"
 import { nameNumber } from "./stream-names.ts"
+import { messageOf } from "./write-failure.ts"
 
 const rowsPerPiece = 2_000
 
@@ -190,6 +191,6 @@ const snapshotDamage = (row: SnapshotRow, keys: KeyRing | undefined): string | u
     const context = snapshotContext(`${bucket}/${scope}/${local}`, version, revision, key_version)
     return key === undefined || unseal(key.key, context, sealed) === null ? "it cannot be opened" : undefined
   } catch (cause) {
-    return cause instanceof Error ? cause.message : String(cause)
+    return messageOf(cause)
   }
 }

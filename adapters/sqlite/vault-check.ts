@@ -1,26 +1,18 @@
 /** Every key and every secret of a vault's file: each opens with the master key, in the very place that it was sealed for. */
 import { createSecretKey } from "node:crypto"
 import type { DatabaseSync } from "node:sqlite"
-import type { KeyPurpose } from "#adapters/sealing/scope-keys.ts"
 import { openSecret } from "#adapters/sealing/secrets.ts"
 import { unwrapKey } from "#adapters/sealing/wrapped-keys.ts"
 import type { Damages } from "./damages.ts"
 import { readMeta } from "./journal-schema.ts"
-import { checkMasterKey, KeyRing } from "./key-ring.ts"
+import { checkMasterKey, KeyRing, type WrappedRow } from "./key-ring.ts"
+import { messageOf } from "./write-failure.ts"
 
 export interface GivenKey {
   readonly id: string
   readonly key: Uint8Array
 }
 
-interface KeyRow {
-  readonly scope: string
-  readonly purpose: KeyPurpose
-  readonly version: number
-  readonly kek_id: string
-  readonly wrapped: Uint8Array
-  readonly made_at: number
-}
 interface SecretRow {
   readonly id: number
   readonly scope: string
@@ -46,10 +38,10 @@ export function* checkKeys(db: DatabaseSync, given: GivenKey | undefined, damage
   const piece = db.prepare(
     `SELECT * FROM wrapped_keys WHERE (scope, purpose, version) > (?, ?, ?) ORDER BY scope, purpose, version LIMIT ${rowsPerPiece}`
   )
-  let before: KeyRow | undefined
+  let before: WrappedRow | undefined
   for (let seen = 0; ; ) {
     const { scope, purpose, version } = before ?? { scope: "", purpose: "", version: 0 }
-    const rows = damages.reading("vault.db", "its keys", () => piece.all(scope, purpose, version) as unknown as ReadonlyArray<KeyRow>)
+    const rows = damages.reading("vault.db", "its keys", () => piece.all(scope, purpose, version) as unknown as ReadonlyArray<WrappedRow>)
     for (const row of rows ?? []) {
       const damage = keyDamage(row, before) ?? (master === undefined ? undefined : wrapDamage(master, row))
       if (damage !== undefined) damages.add("vault.db", damage)
@@ -61,7 +53,7 @@ export function* checkKeys(db: DatabaseSync, given: GivenKey | undefined, damage
   }
 }
 
-const keyDamage = (row: KeyRow, before: KeyRow | undefined): string | undefined => {
+const keyDamage = (row: WrappedRow, before: WrappedRow | undefined): string | undefined => {
   const follows = before?.scope === row.scope && before.purpose === row.purpose
   const said = `the ${row.purpose} key ${row.version} of ${row.scope}`
   if (row.version !== (follows ? before.version + 1 : 1)) return `${said} does not follow the one before it`
@@ -69,12 +61,12 @@ const keyDamage = (row: KeyRow, before: KeyRow | undefined): string | undefined 
   return row.made_at < madeAtMin || (row.purpose !== "log" && row.made_at !== 0) ? `${said} has a damaged age` : undefined
 }
 
-const wrapDamage = (master: Parameters<typeof unwrapKey>[0], { kek_id, made_at, ...row }: KeyRow): string | undefined => {
+const wrapDamage = (master: Parameters<typeof unwrapKey>[0], { kek_id, made_at, ...row }: WrappedRow): string | undefined => {
   try {
     unwrapKey(master, { ...row, masterKeyId: kek_id, madeAt: made_at })
     return undefined
   } catch (cause) {
-    return cause instanceof Error ? cause.message : String(cause)
+    return messageOf(cause)
   }
 }
 
@@ -111,6 +103,6 @@ const secretDamage = (
     })
     return "secret" in opened ? undefined : `it cannot be opened (${opened.gone})`
   } catch (cause) {
-    return cause instanceof Error ? cause.message : String(cause)
+    return messageOf(cause)
   }
 }
