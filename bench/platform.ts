@@ -57,6 +57,7 @@ export const spawnPlatform = async ({
     [
       "--max-semi-space-size=16",
       "--heap-growing-percent=55",
+      "--no-allocation-site-pretenuring",
       ...nodeArguments,
       join(root, "infra/tributary.mjs"),
       "start",

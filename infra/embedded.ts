@@ -11,6 +11,7 @@ import { JournalThread } from "#adapters/sqlite/journal-thread-client.ts"
 import * as views from "#adapters/sqlite/views-client.ts"
 import { eventVersions } from "#domain/registry.ts"
 import { MasterKey } from "#services/ports/master-key.ts"
+import { PredecessorDied } from "#services/suspects.ts"
 import type { ProcessSettings } from "./config.ts"
 import { Installation } from "./installation.ts"
 import { foundationOver, masterKeyOptions, servicesOver } from "./platform.ts"
@@ -43,6 +44,11 @@ const log = (settings: ProcessSettings) => {
   )
 }
 
+const predecessor = Layer.effect(
+  PredecessorDied,
+  Effect.map(DataFolder, ({ predecessorDied }) => predecessorDied)
+)
+
 const watched = Layer.unwrap(
   Effect.map(DataFolder, ({ journalFile, viewsFile }) =>
     views.layer({ journalFile, viewsFile, entry: new URL("./views-thread.mjs", import.meta.url) })
@@ -66,5 +72,7 @@ const told = ({ relay }: ProcessSettings) =>
 /** Everything except HTTP. */
 export const layer = (settings: ProcessSettings) =>
   told(settings).pipe(
-    Layer.provideMerge(servicesOver(Layer.mergeAll(watched, bus.layer, ownership.layer).pipe(Layer.provideMerge(log(settings))), settings))
+    Layer.provideMerge(
+      servicesOver(Layer.mergeAll(watched, predecessor, bus.layer, ownership.layer).pipe(Layer.provideMerge(log(settings))), settings)
+    )
   )

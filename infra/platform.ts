@@ -10,6 +10,7 @@ import type { MasterKeyOptions } from "#adapters/node/master-key.ts"
 import * as outbound from "#adapters/undici/outbound.ts"
 import { Accounts } from "#services/accounts.ts"
 import { ApiKeys } from "#services/api-keys.ts"
+import { Arrivals } from "#services/arrivals.ts"
 import { Connections } from "#services/connections.ts"
 import { Connectors } from "#services/connectors.ts"
 import { Deliveries } from "#services/deliveries.ts"
@@ -86,6 +87,7 @@ export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | LogPorts | Sha
   const worker = Option.isSome(settings.runsInFlight) ? Worker.layerWith(settings.runsInFlight.value) : Worker.layer
   const running = worker.pipe(
     Layer.provideMerge(Router.layer),
+    Layer.provideMerge(Arrivals.layer),
     Layer.provideMerge(Runner.layer),
     Layer.provideMerge(Layer.mergeAll(StepCalls.layer, Suspects.layer, ParkedRuns.layer)),
     Layer.provideMerge(definitions)

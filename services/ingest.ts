@@ -6,15 +6,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { contentRef } from "#domain/content.ts"
-import { type DedupeWindowOver, type DeliveryCommand, type DeliveryNotFound, delivery } from "#domain/delivery.ts"
+import { type DedupeWindowOver, type DeliveryNotFound, delivery } from "#domain/delivery.ts"
 import { enablement, enablementId } from "#domain/enablement.ts"
 import type { ConnectionId, ConnectorId, DeliveryId, EndpointId } from "#domain/ids.ts"
 import { quota, quotaStreamId, quotaWindowAt } from "#domain/quota.ts"
-import type { Actor } from "#domain/recorded.ts"
+import type { Actor, Origin } from "#domain/recorded.ts"
 import { spaceOf, streamName, type TenantScope } from "#domain/scope.ts"
 import { resolve, settings as settingsOf } from "#domain/settings.ts"
 import { tenant } from "#domain/tenant.ts"
 import { Accounts } from "./accounts.ts"
+import { Arrivals } from "./arrivals.ts"
 import type { CompiledWebhook } from "./compiled-connector.ts"
 import { Connectors } from "./connectors.ts"
 import { type DeliveryHead, encodeDeliveryContent, keptHeaders } from "./delivery-content.ts"
@@ -24,7 +25,7 @@ import type { Located } from "./locators.ts"
 import { Entropy } from "./ports/entropy.ts"
 import type { VaultUnavailable } from "./ports/unavailable.ts"
 import { Quotas } from "./quotas.ts"
-import { Router } from "./router.ts"
+import { type Incoming, Router } from "./router.ts"
 import { Settings } from "./settings.ts"
 import { Transact, type TransactError } from "./transact.ts"
 import { type Headers, type VerificationFailure, verificationAdvice } from "./verification.ts"
@@ -120,6 +121,7 @@ export class Ingest extends Context.Service<
     Effect.gen(function* () {
       const { peek, read, transact } = yield* Transact
       const accounts = yield* Accounts
+      const arrivals = yield* Arrivals
       const connectors = yield* Connectors
       const endpoints = yield* Endpoints
       const entropy = yield* Entropy
@@ -137,9 +139,7 @@ export class Ingest extends Context.Service<
           receivedAt: DateTime.formatIso(DateTime.makeUnsafe(receivedAt)),
           headers: incoming.headers
         }
-        const stream = streamName(scope, `delivery-${deliveryId}`)
-        router.prime(stream, { ...head, body: incoming.body })
-        const command: DeliveryCommand = {
+        const command: Incoming["command"] = {
           _tag: "ReceiveDelivery",
           deliveryId,
           connectorId: incoming.connectorId,
@@ -153,10 +153,22 @@ export class Ingest extends Context.Service<
           ...(connectionId === undefined ? {} : { connectionId }),
           ...(endpointId === undefined ? {} : { endpointId })
         }
+        const origin: Origin = { actor: incoming.actor, correlationId: deliveryId }
+        const contents = [{ slot: "event", bytes: encodeDeliveryContent(head, incoming.bodyBytes) }]
+        const trigger = { ...head, body: incoming.body }
+        const launch = worker.launcher(scope)
+        const options = { origin, contents, presumeAbsent: true }
+        const plan = launch === null ? null : router.plan(scope, { command, options, trigger }, launch)
+        if (plan !== null && (yield* arrivals.record(scope, deliveryId, plan))) {
+          figures.accepted++
+          figures.bytes += incoming.bodyBytes.length
+          return { deliveryId, duplicate: false } satisfies ReceivedEvent
+        }
+        const stream = streamName(scope, `delivery-${deliveryId}`)
+        router.prime(stream, trigger)
         const done = yield* transact(delivery, scope, deliveryId, command, {
-          origin: { actor: incoming.actor, correlationId: deliveryId },
-          contents: ([first]) =>
-            first?._tag === "DeliveryReceived" ? [{ slot: "event", bytes: encodeDeliveryContent(head, incoming.bodyBytes) }] : [],
+          origin,
+          contents: ([first]) => (first?._tag === "DeliveryReceived" ? contents : []),
           presumeAbsent: true
         })
         const duplicate = done.events[0]?._tag !== "DeliveryReceived"

@@ -5,7 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { TenantKey } from "#domain/ids.ts"
 import { builtInPlans, type CountedDimension, type Plans, planOf } from "#domain/plan.ts"
-import { type QuotaDecision, quota, quotaDecisions, quotaStreamId, quotaWindowAt } from "#domain/quota.ts"
+import { type QuotaDecision, type QuotaEvent, quota, quotaDecisions, quotaStreamId, quotaWindowAt } from "#domain/quota.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
 import { streamName, type TenantScope } from "#domain/scope.ts"
 import type { QuotaMode } from "#domain/setting-catalogue.ts"
@@ -15,7 +15,7 @@ import { BoundedCache } from "./bounded-cache.ts"
 import { Journal } from "./ports/journal.ts"
 import type { JournalUnavailable } from "./ports/unavailable.ts"
 import { Settings } from "./settings.ts"
-import { Transact, type TransactError } from "./transact.ts"
+import { type Part, Transact, type TransactError } from "./transact.ts"
 
 /** What holds for a dimension of a tenant now. */
 export interface QuotaPolicy {
@@ -62,6 +62,13 @@ export class Quotas extends Context.Service<
       consumers: ReadonlyArray<string>,
       at?: number
     ) => Effect.Effect<ReadonlyArray<QuotaDecision>, TransactError>
+    /** The same as the share of a change to several streams, which is made only if all are granted. */
+    readonly share: (
+      scope: TenantScope,
+      dimension: CountedDimension,
+      consumers: ReadonlyArray<string>,
+      at: number
+    ) => Effect.Effect<Part, TransactError>
     /**
      * How many units can still be granted before the first is refused or postponed; infinite where none ever is. Who takes far fewer
      * than these need not wait for the decision.
@@ -115,23 +122,39 @@ export class Quotas extends Context.Service<
           } satisfies QuotaPolicy
         })
 
+        const reservation = Effect.fnUntraced(function* (
+          scope: TenantScope,
+          dimension: CountedDimension,
+          consumers: ReadonlyArray<string>,
+          at: number
+        ) {
+          const { mode, limit } = yield* policy(scope, dimension)
+          const { id, endsAt: windowEndsAt } = quotaWindowAt(dimension, at)
+          return { id: quotaStreamId(dimension, id), command: { _tag: "ReserveUnits", consumers, limit, mode, windowEndsAt } as const }
+        })
+
         const reserve = Effect.fnUntraced(function* (
           scope: TenantScope,
           dimension: CountedDimension,
           consumers: ReadonlyArray<string>,
           at?: number
         ) {
-          const { mode, limit } = yield* policy(scope, dimension)
-          const { id, endsAt: windowEndsAt } = quotaWindowAt(dimension, at ?? (yield* Clock.currentTimeMillis))
-          const { state, events } = yield* transact(
-            quota,
-            scope,
-            quotaStreamId(dimension, id),
-            { _tag: "ReserveUnits", consumers, limit, mode, windowEndsAt },
-            { origin }
-          )
+          const { command, id } = yield* reservation(scope, dimension, consumers, at ?? (yield* Clock.currentTimeMillis))
+          const { state, events } = yield* transact(quota, scope, id, command, { origin })
+          const { limit, windowEndsAt } = command
           if (limit !== null && state.total >= limit) full.set(`${scope.key}/${dimension}`, { total: state.total, endsAt: windowEndsAt })
           return quotaDecisions(consumers, events)
+        })
+
+        const share = Effect.fnUntraced(function* (
+          scope: TenantScope,
+          dimension: CountedDimension,
+          consumers: ReadonlyArray<string>,
+          at: number
+        ) {
+          const { command, id } = yield* reservation(scope, dimension, consumers, at)
+          const onlyIf = (events: ReadonlyArray<QuotaEvent>) => events.every(({ _tag }) => _tag === "UnitsReserved")
+          return { aggregate: quota, id, commands: [command], options: { origin }, onlyIf } satisfies Part
         })
 
         const headroom = Effect.fnUntraced(function* (scope: TenantScope, dimension: CountedDimension, at?: number) {
@@ -170,7 +193,7 @@ export class Quotas extends Context.Service<
           return { entries, next: stored.length < ledgerEventsMax ? null : from + stored.length }
         })
 
-        return Quotas.of({ policy, reserve, headroom, exhausted, standing, ledger })
+        return Quotas.of({ policy, reserve, share, headroom, exhausted, standing, ledger })
       })
     )
   static readonly layer = Quotas.layerWith(builtInPlans)

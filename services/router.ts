@@ -9,24 +9,27 @@ import * as Result from "effect/Result"
 import { contentRef } from "#domain/content.ts"
 import { type Delivery, type DeliveryCommand, delivery, type PassedFlow, type RoutedRun } from "#domain/delivery.ts"
 import type { Enablement } from "#domain/enablement.ts"
-import type { ConnectionId, DeliveryId, FlowId, RunId } from "#domain/ids.ts"
+import type { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId } from "#domain/ids.ts"
 import { type QuotaDecision, quotaWindowAt } from "#domain/quota.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
-import { type RunRejection, run } from "#domain/run.ts"
+import { type Run, type RunEvent, type RunRejection, run } from "#domain/run.ts"
 import { type StreamName, streamName, type TenantScope } from "#domain/scope.ts"
 import { tenant } from "#domain/tenant.ts"
 import { TooBusy } from "./actors.ts"
+import { type Arrival, Arrivals, carefulUnits, type Recorded } from "./arrivals.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { Enablements } from "./enablements.ts"
 import { type CompiledFlow, Flows } from "./flows.ts"
 import { runIdOf } from "./identities.ts"
+import type { NewContent } from "./ports/journal.ts"
+import { Outbound } from "./ports/outbound.ts"
 import { Ownership } from "./ports/ownership.ts"
 import { Payloads } from "./ports/payloads.ts"
 import { Quotas } from "./quotas.ts"
 import { Runner } from "./runner.ts"
 import { Suspects } from "./suspects.ts"
-import { Transact, type TransactError } from "./transact.ts"
+import { type Part, Transact, type TransactError, type Transacted, type TransactOptions } from "./transact.ts"
 
 /** An open delivery. */
 export interface RoutingItem {
@@ -41,8 +44,8 @@ type RouteError = TransactError | RunRejection
 
 /** Events just received, kept until they are routed so that nobody has to open their content; beyond it they are opened. */
 const primedMax = 4_096
-/** Nearer to the limit than this, every unit is decided before anything is done for it (R31). */
-const carefulUnits = 1_024
+/** Milliseconds of work for an event before it is recorded and acknowledged: what takes longer goes on after that. */
+const beforehandMillis = 20
 /** Recovered deliveries in hand. */
 const resumedMax = 65_536
 /** When the event came, or until when it was put off: who asks again after midnight gets the unit that it had (R31). */
@@ -54,6 +57,18 @@ const actor = systemActor("router")
 interface OpenDelivery {
   readonly item: RoutingItem
   readonly state: Delivery
+}
+/** An event that is about to be recorded. */
+export interface Incoming {
+  readonly command: typeof DeliveryCommand.cases.ReceiveDelivery.Type
+  readonly options: TransactOptions
+  readonly trigger: TriggerData
+}
+/** A run that begins with its event: what it would have recorded, and what became of that. */
+interface Beginning {
+  readonly routed: RoutedRun
+  readonly part: Deferred.Deferred<Part | null>
+  readonly recorded: Deferred.Deferred<Transacted<Run, RunEvent> | null>
 }
 /** What became of matching one event against the tenant's flows. */
 interface Matched {
@@ -68,6 +83,11 @@ export class Router extends Context.Service<
     readonly prime: (stream: StreamName, trigger: TriggerData) => void
     /** It was a repeat, or was not recorded. */
     readonly unprime: (stream: StreamName) => void
+    /**
+     * Routes an event that is about to be recorded, up to what is recorded with it: its runs have begun, and wait for that. Null: it is to
+     * be recorded alone, and routed then.
+     */
+    readonly plan: (scope: TenantScope, incoming: Incoming, launch: Launch) => Effect.Effect<Arrival | null>
     /**
      * Routes open deliveries of one tenant; each ends routed, refused, postponed or as a dead letter. Those that were in hand when
      * the process died more than once are handed back: `routeSuspect` takes them one after the other.
@@ -86,7 +106,9 @@ export class Router extends Context.Service<
   static readonly layer = Layer.effect(
     Router,
     Effect.gen(function* () {
-      const { forget, read, transact } = yield* Transact
+      const { forget, peek, read, transact } = yield* Transact
+      const arrivals = yield* Arrivals
+      const outbound = yield* Outbound
       const enablements = yield* Enablements
       const flows = yield* Flows
       const ownership = yield* Ownership
@@ -123,12 +145,7 @@ export class Router extends Context.Service<
       }
 
       /** The enabled flows that want the event, each in the version that holds now. */
-      const match = Effect.fnUntraced(function* (
-        scope: TenantScope,
-        enabled: Enablement,
-        received: NonNullable<Delivery["received"]>,
-        trigger: TriggerData
-      ) {
+      const match = Effect.fnUntraced(function* (scope: TenantScope, enabled: Enablement, connectorId: ConnectorId, trigger: TriggerData) {
         const wanted: Array<CompiledFlow> = []
         const passed: Array<PassedFlow> = []
         for (const [id, { version }] of Object.entries(enabled.flows)) {
@@ -140,7 +157,7 @@ export class Router extends Context.Service<
             continue
           }
           const flow = found.success
-          if (flow.document.trigger.connector !== received.connectorId) continue
+          if (flow.document.trigger.connector !== connectorId) continue
           if (!flow.wants(trigger.event)) passed.push({ flowId, reason: "other-event" })
           else if (!flow.accepts(trigger)) passed.push({ flowId, reason: "condition" })
           else wanted.push(flow)
@@ -214,7 +231,7 @@ export class Router extends Context.Service<
           if (trigger.failure._tag === "JournalUnavailable") return yield* Effect.fail(trigger.failure)
           return yield* deadLetter(scope, item, "content-gone", trigger.failure.message)
         }
-        const matched = yield* match(scope, enabled, state.received, trigger.success)
+        const matched = yield* match(scope, enabled, state.received.connectorId, trigger.success)
         const { connectionId } = state.received
         const { runs, recorded } = yield* startRuns(
           scope,
@@ -231,6 +248,81 @@ export class Router extends Context.Service<
         figures.routed++
         if (runs.length === 0) figures.unwanted++
         yield* close(scope, item, { _tag: "RouteEvent", runs, passed: matched.passed })
+      })
+
+      /** Begins a run whose first append waits for its event's; null: it is in somebody's hands already. */
+      const beginWith = (
+        scope: TenantScope,
+        { command: { connectionId, content, deliveryId }, trigger }: Incoming,
+        flow: CompiledFlow,
+        enabled: Enablement,
+        launch: Launch
+      ): Beginning | null => {
+        const runId = runIdOf(deliveryId, flow.flowId, "route")
+        const routed = { flowId: flow.flowId, version: flow.version, runId }
+        const part = Deferred.makeUnsafe<Part | null>()
+        const recorded = Deferred.makeUnsafe<Transacted<Run, RunEvent> | null>()
+        const work = runner.begin(scope, {
+          runId,
+          flow,
+          deliveryId,
+          content,
+          trigger,
+          purpose: "route",
+          bindings: enabled.flows[flow.flowId]?.bindings ?? {},
+          connectionId,
+          reserved: Effect.void,
+          joining: {
+            by: outbound.now() + beforehandMillis,
+            record: (mine) =>
+              Effect.andThen(
+                Deferred.succeed(part, mine),
+                Effect.flatMap(Deferred.await(recorded), (done) => (done === null ? Effect.interrupt : Effect.succeed(done)))
+              )
+          },
+          onRecord: () => {}
+        })
+        const guarded = Effect.onExit(work, () => Deferred.succeed(part, null))
+        return launch(streamName(scope, `run-${runId}`), runId, guarded) ? { routed, part, recorded } : null
+      }
+
+      const plan = Effect.fnUntraced(function* (scope: TenantScope, incoming: Incoming, launch: Launch) {
+        const { command, options, trigger } = incoming
+        const { deliveryId, receivedAt } = command
+        if (!arrivals.open(scope, receivedAt) || !suspects.calm()) return null
+        const enabled = yield* enablements.enabled(scope)
+        const { status } = peek(tenant, scope, "self") ?? (yield* read(tenant, scope, "self")).state ?? {}
+        if (status === "suspended") return null
+        const { flows: wanted, passed } = yield* match(scope, enabled, command.connectorId, trigger)
+        const begun: Array<Beginning> = []
+        const settle = (recorded: Recorded | null) => {
+          begun.forEach((each, index) =>
+            Deferred.doneUnsafe(each.recorded, Effect.succeed(recorded === null ? null : recorded[index + 1]!))
+          )
+          if (recorded === null) return
+          forget(scope, `delivery-${deliveryId}`)
+          figures.routed++
+          if (begun.length === 0) figures.unwanted++
+        }
+        for (const flow of wanted) {
+          const beginning = beginWith(scope, incoming, flow, enabled, launch)
+          if (beginning !== null) begun.push(beginning)
+        }
+        const runs: Array<Part> = []
+        let { bytes } = command
+        for (const { part } of begun) {
+          const ready = yield* Deferred.await(part)
+          if (ready === null) continue
+          runs.push(ready)
+          for (const content of ready.options.contents as ReadonlyArray<NewContent>) bytes += content.bytes.length
+        }
+        if (runs.length < wanted.length) {
+          settle(null)
+          return null
+        }
+        const routing: DeliveryCommand = { _tag: "RouteEvent", runs: begun.map(({ routed }) => routed), passed }
+        const received: Part = { aggregate: delivery, id: deliveryId, commands: [command, routing], options }
+        return { deliveryId, receivedAt, bytes, parts: [received, ...runs], settle } satisfies Arrival
       })
 
       /** Found open in nobody's hands: recorded before it is tried again, so that an event that kills the process is put aside. */
@@ -326,6 +418,8 @@ export class Router extends Context.Service<
       })
 
       return Router.of({
+        // Whatever is wrong shows again, and has its own way there, once the event is recorded.
+        plan: (scope, incoming, launch) => Effect.catchCause(plan(scope, incoming, launch), () => Effect.succeed(null)),
         prime: (stream, trigger) => {
           if (ownership.owned().has(stream.slice(0, 2))) primed.set(stream, trigger)
         },

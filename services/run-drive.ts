@@ -5,13 +5,13 @@ import { type ContentRef, contentRef } from "#domain/content.ts"
 import type { Bindings } from "#domain/enablement.ts"
 import type { ConnectionId, DeliveryId, RunId } from "#domain/ids.ts"
 import type { Actor, Origin } from "#domain/recorded.ts"
-import { type Run, type RunCommand, type RunRejection, run, type StepError } from "#domain/run.ts"
+import { type Run, type RunCommand, type RunEvent, type RunRejection, run, type StepError } from "#domain/run.ts"
 import type { TenantScope } from "#domain/scope.ts"
 import type { SettingsChain } from "#domain/settings.ts"
 import type { TriggerData } from "./delivery-content.ts"
 import type { CompiledFlow } from "./flows.ts"
 import type { NewContent } from "./ports/journal.ts"
-import type { Transact, TransactError } from "./transact.ts"
+import type { Part, Transact, TransactError, Transacted } from "./transact.ts"
 
 /** What the expressions of a run read. */
 type DriveData = {
@@ -19,6 +19,14 @@ type DriveData = {
   readonly steps: Record<string, { output: unknown }>
   readonly run: object
   readonly tenant: object
+}
+
+/** How a run's beginning is recorded together with its event. */
+export interface Joining {
+  /** Gives what became of it; does not come back where the event was not recorded so: the run was never there. */
+  readonly record: (part: Part) => Effect.Effect<Transacted<Run, RunEvent>>
+  /** Milliseconds of the outbound clock: who waits for the event's acknowledgement does not wait for longer work. */
+  readonly by: number
 }
 
 /** One run in hand. */
@@ -39,6 +47,8 @@ export interface Drive {
   /** Length of the contents' text, so that no append grows too large for the journal. */
   kept: number
   presumeAbsent: boolean
+  /** Until the first append. */
+  joining: Joining | undefined
   /** Steps of whose last call a probe has just told that it was not carried out; who comes later asks again. */
   readonly absent: Set<string>
   onRecord: (() => void) | undefined
@@ -80,6 +90,7 @@ export const newDrive = (
   contents: [],
   kept: 0,
   presumeAbsent: false,
+  joining: undefined,
   absent: new Set(),
   onRecord: undefined,
   reserved: Effect.void
@@ -111,16 +122,16 @@ export const errorOf = (drive: Drive, step: string, attempt: number, error: Omit
 export const flushWith = (transact: Transact["Service"]["transact"]) =>
   Effect.fnUntraced(function* (drive: Drive) {
     if (drive.commands.length === 0) return
-    const { commands, contents } = drive
+    const { commands, contents, joining, presumeAbsent, runId, scope } = drive
     drive.commands = []
     drive.contents = []
     drive.kept = 0
-    const done = yield* transact(run, drive.scope, drive.runId, commands, {
-      origin: drive.origin,
-      contents,
-      presumeAbsent: drive.presumeAbsent
-    })
+    const options = { origin: drive.origin, contents, presumeAbsent }
+    const done = yield* joining === undefined
+      ? transact(run, scope, runId, commands, options)
+      : joining.record({ aggregate: run, id: runId, commands, options })
     drive.presumeAbsent = false
+    drive.joining = undefined
     drive.state = done.state
     drive.onRecord?.()
     drive.onRecord = undefined

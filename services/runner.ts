@@ -21,7 +21,7 @@ import { Entropy } from "./ports/entropy.ts"
 import { Journal } from "./ports/journal.ts"
 import { Outbound } from "./ports/outbound.ts"
 import { Payloads } from "./ports/payloads.ts"
-import { type Drive, decide, flushWith, keptMax, newDrive } from "./run-drive.ts"
+import { type Drive, decide, flushWith, type Joining, keptMax, newDrive } from "./run-drive.ts"
 import { runSteps } from "./run-steps.ts"
 import { Settings } from "./settings.ts"
 import type { Attempt, StepOutcome } from "./step-attempt.ts"
@@ -43,6 +43,8 @@ export interface RunStart {
   readonly bindings: Bindings
   /** The event's unit of the quota is on its way to the disk: waited for before the first call. */
   readonly reserved: Effect.Effect<unknown, TransactError | RunRejection>
+  /** Left out: the run is recorded on its own. */
+  readonly joining?: Joining
   /** Called once the run is on record, by us or by somebody else before. */
   readonly onRecord: () => void
 }
@@ -131,7 +133,7 @@ export class Runner extends Context.Service<
                 if (attempt === undefined) again = true
                 else attempts.push(attempt)
               }
-              if (drive.kept > keptMax) yield* flush(drive)
+              if (drive.kept > keptMax || (drive.joining !== undefined && outbound.now() > drive.joining.by)) yield* flush(drive)
             }
           }
           if (attempts.length === 0 && again) continue
@@ -214,12 +216,13 @@ export class Runner extends Context.Service<
         const chain = yield* settings.chain(scope, { flowId: start.flow.flowId })
         const drive = newDrive(scope, actor, start, chain, run.initialState)
         drive.presumeAbsent = true
+        drive.joining = start.joining
         drive.onRecord = () => {
+          figures.started++
           resumedHere.set(start.runId, true)
           start.onRecord()
         }
         drive.reserved = start.reserved
-        figures.started++
         yield* decide(drive, {
           _tag: "StartRun",
           runId: start.runId,

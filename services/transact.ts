@@ -11,30 +11,32 @@ import type { Origin } from "#domain/recorded.ts"
 import { type LocalName, localNameOf, type Scope, type StreamName, streamName } from "#domain/scope.ts"
 import { type Actor, Actors, rememberCommand, TooBusy } from "./actors.ts"
 import { Entropy } from "./ports/entropy.ts"
-import {
-  type Append,
-  type Appended,
-  type AppendRejected,
-  Journal,
-  type LoadedStream,
-  type NewContent,
-  type NewEvent
-} from "./ports/journal.ts"
+import { type Append, type Appended, Journal, type LoadedStream, type NewEvent } from "./ports/journal.ts"
 import { JournalUnavailable } from "./ports/unavailable.ts"
+import {
+  AggregateRetired,
+  type Any,
+  type AppendFailure,
+  CommandIdReused,
+  type Decided,
+  type Expecting,
+  type Job,
+  type TransactError,
+  type Transacted,
+  type TransactOptions
+} from "./transact-job.ts"
+import { type Part, PartRefused, togetherBy } from "./transact-together.ts"
 
-/** The same command id came with another content: 422 (R1). */
-export class CommandIdReused extends Schema.TaggedError<CommandIdReused>()("CommandIdReused", { commandId: Schema.String }) {
-  override get message() {
-    return `The Idempotency-Key ${this.commandId} was used for another request. Nothing was changed. Use a new key for a new request.`
-  }
+export {
+  AggregateRetired,
+  CommandIdReused,
+  type Expecting,
+  type Part,
+  PartRefused,
+  type TransactError,
+  type Transacted,
+  type TransactOptions
 }
-/** The stream's events were removed by the retention policy: it can be neither read nor changed. */
-export class AggregateRetired extends Schema.TaggedError<AggregateRetired>()("AggregateRetired", { stream: Schema.String }) {
-  override get message() {
-    return `${this.stream} was retired by the retention policy. Nothing was changed.`
-  }
-}
-export type TransactError = JournalUnavailable | TooBusy | CommandIdReused | AggregateRetired
 
 /** Decided on another revision than the one that is there: somebody changed it meanwhile (412). */
 export class RevisionMismatch extends Schema.TaggedError<RevisionMismatch>()("RevisionMismatch", {
@@ -47,31 +49,6 @@ export class RevisionMismatch extends Schema.TaggedError<RevisionMismatch>()("Re
     return `${now}, not at ${this.expected}: somebody has changed it meanwhile. Nothing was changed. Read it again and decide anew.`
   }
 }
-/** What a caller takes for granted when it asks for a change. */
-export interface Expecting {
-  /** The revision that the aggregate has to be at; -1: it must not exist yet. Left out: whichever. */
-  readonly ifRevision?: number | undefined
-}
-
-export interface TransactOptions<State = never> extends Expecting {
-  /** Which revision is meant where a stream holds several things; the stream's when left out. Asked only when one is expected. */
-  readonly revisionOf?: (state: State) => number
-  readonly origin: Origin
-  /** Content that the decided events refer to; sealed and written with them. By what was decided, where it depends on it. */
-  readonly contents?: ReadonlyArray<NewContent> | ((events: ReadonlyArray<{ readonly _tag: string }>) => ReadonlyArray<NewContent>)
-  /** The stream is most likely new: decide on the initial state first, and load only when that proves wrong. */
-  readonly presumeAbsent?: boolean
-}
-export interface Transacted<State, Event> {
-  readonly state: State
-  /** What was decided; empty when it was so already. */
-  readonly events: ReadonlyArray<Event>
-  readonly revision: number
-  /** Of the stream's newest event, where known. */
-  readonly position: Position | null
-  /** The command id was seen before: nothing was done again. */
-  readonly repeated: boolean
-}
 export interface ReadState<State> {
   readonly state: State
   /** -1: the stream does not exist. */
@@ -83,9 +60,6 @@ type MismatchOf<Options> = "ifRevision" extends keyof Options ? RevisionMismatch
 export type OvertakenListener = (stream: StreamName, revision: number) => void
 export type WorkListener = (scope: Scope, stream: StreamName, dueAt: number, origin: Origin) => void
 
-// biome-ignore lint/suspicious/noExplicitAny: a cache holds the states of all aggregates.
-type Any = any
-
 const limits = {
   /** Times that a command is decided again after somebody else's append. */
   conflictRetries: 32,
@@ -95,24 +69,6 @@ const limits = {
   /** Events after which a state is stored as a snapshot. */
   eventsPerSnapshot: 128
 } as const
-
-/** Commands on their way to one stream. */
-interface Job {
-  readonly aggregate: Aggregate<Any, Any, Any, Any>
-  readonly scope: Scope
-  readonly stream: StreamName
-  readonly actor: Actor
-  readonly commands: ReadonlyArray<Any>
-  readonly options: TransactOptions
-  readonly clock: Clock.Clock
-  conflicts: number
-}
-interface Decided {
-  readonly state: Any
-  readonly events: ReadonlyArray<Any>
-  readonly due: number | null
-  readonly dueBefore: number | null
-}
 
 export class Transact extends Context.Service<
   Transact,
@@ -125,6 +81,13 @@ export class Transact extends Context.Service<
       command: Command | ReadonlyArray<Command>,
       options: Options
     ) => Effect.Effect<Transacted<State, Event>, Rejection | TransactError | MismatchOf<Options>>
+    /**
+     * Decides for several streams of one scope and appends to all of them, or to none. Null where the journal cannot. Two changes that
+     * share a stream have to name it first: then they cannot wait for each other.
+     */
+    readonly together:
+      | ((scope: Scope, parts: ReadonlyArray<Part>) => Effect.Effect<ReadonlyArray<Transacted<Any, Any>>, PartRefused | TransactError>)
+      | null
     /** The state as of the newest event, from memory when it is there. */
     readonly read: <State, Command, Event extends { readonly _tag: string }, Rejection>(
       aggregate: Aggregate<State, Command, Event, Rejection>,
@@ -184,7 +147,12 @@ export class Transact extends Context.Service<
         actor.loaded = true
       }
 
-      const load = Effect.fnUntraced(function* (aggregate: Aggregate<Any, Any, Any, Any>, scope: Scope, stream: StreamName, actor: Actor) {
+      const load = Effect.fnUntraced(function* ({
+        actor,
+        aggregate,
+        scope,
+        stream
+      }: Pick<Job, "actor" | "aggregate" | "scope" | "stream">) {
         const found = yield* journal.load(scope, stream, aggregate.version)
         if (found.retired) return yield* new AggregateRetired({ stream: localNameOf(stream) })
         restore(aggregate, actor, found)
@@ -192,13 +160,12 @@ export class Transact extends Context.Service<
 
       const unknown = (error: { readonly _tag: string }): boolean => error instanceof JournalUnavailable && error.written === "unknown"
 
-      /** Repeats the identical batch until its outcome is known (R2). */
-      const repeatUnknown = (append: Append, tries: number): Effect.Effect<Appended, AppendRejected | JournalUnavailable> =>
-        Effect.sleep(limits.unknownPauseMillis * 2 ** tries).pipe(
-          Effect.andThen(journal.append(append)),
-          Effect.catch((error) =>
-            unknown(error) && tries + 1 < limits.unknownRetries ? repeatUnknown(append, tries + 1) : Effect.fail(error)
-          )
+      /** Repeats the identical append while nobody knows whether it was written (R2). */
+      const untilKnown = <A>(append: () => Effect.Effect<A, AppendFailure>, tries = 0): Effect.Effect<A, AppendFailure> =>
+        Effect.catch(append(), (error) =>
+          unknown(error) && tries < limits.unknownRetries
+            ? Effect.andThen(Effect.sleep(limits.unknownPauseMillis * 2 ** tries), untilKnown(append, tries + 1))
+            : Effect.fail(error)
         )
 
       const snapshot = (aggregate: Aggregate<Any, Any, Any, Any>, scope: Scope, stream: StreamName, actor: Actor) => {
@@ -215,13 +182,13 @@ export class Transact extends Context.Service<
         repeated
       })
 
-      const decideAll = (
-        aggregate: Aggregate<Any, Any, Any, Any>,
-        commands: ReadonlyArray<Any>,
-        from: Any
-      ): Result.Result<{ readonly state: Any; readonly events: ReadonlyArray<Any> }, Any> => {
+      const decideAll = ({
+        actor,
+        aggregate,
+        commands
+      }: Job): Result.Result<{ readonly state: Any; readonly events: ReadonlyArray<Any> }, Any> => {
         const events: Array<Any> = []
-        let state = from
+        let { state } = actor
         for (const command of commands) {
           const decided = aggregate.decide(command, state)
           if (Result.isFailure(decided)) return Result.fail(decided.failure)
@@ -242,17 +209,17 @@ export class Transact extends Context.Service<
 
       /** Load when it has to be, decide, append, and again when somebody else was first. */
       const attempt = (job: Job): Effect.Effect<Transacted<Any, Any>, Any> => {
-        const { actor, aggregate, options } = job
+        const { actor, options } = job
         if (actor.loaded) return decideAndAppend(job)
         if (options.presumeAbsent === true && job.conflicts === 0) {
-          Object.assign(actor, { loaded: true, state: aggregate.initialState, revision: -1, position: null, commands: undefined })
+          presume(job)
           return decideAndAppend(job)
         }
-        return Effect.flatMap(load(aggregate, job.scope, job.stream, actor), () => decideAndAppend(job))
+        return Effect.flatMap(load(job), () => decideAndAppend(job))
       }
 
       const decideAndAppend = (job: Job): Effect.Effect<Transacted<Any, Any>, Any> => {
-        const { actor, aggregate, options } = job
+        const { actor, options } = job
         const { commandId, commandHash } = options.origin
         const seen = commandId === undefined ? undefined : actor.commands?.get(commandId)
         if (seen !== undefined)
@@ -263,37 +230,41 @@ export class Transact extends Context.Service<
           const revision = options.revisionOf?.(actor.state as never) ?? actor.revision
           if (revision !== options.ifRevision) return Effect.fail(new RevisionMismatch({ expected: options.ifRevision, revision }))
         }
-        const decided = decideAll(aggregate, job.commands, actor.state)
-        if (Result.isFailure(decided)) {
+        const result = decideAll(job)
+        if (Result.isFailure(result)) {
           // It was presumed absent, and nobody has looked yet.
           if (options.presumeAbsent === true && actor.revision < 0) actor.loaded = false
-          return Effect.fail(decided.failure)
+          return Effect.fail(result.failure)
         }
-        const { events, state } = decided.success
-        if (events.length === 0) return Effect.succeed(done(actor, events, false))
-        const dueBefore = actor.revision < 0 ? null : (aggregate.workDue?.(actor.state) ?? null)
-        const due = aggregate.workDue?.(state) ?? null
-        const append: Append = {
-          scope: job.scope,
-          stream: job.stream,
-          expected: actor.revision,
-          events: events.map((event) => encode(aggregate, event)) as [NewEvent, ...Array<NewEvent>],
-          contents: typeof options.contents === "function" ? options.contents(events) : (options.contents ?? []),
-          origin: options.origin,
-          at: job.clock.currentTimeMillisUnsafe(),
-          ...(due === dueBefore ? {} : { workDue: due })
-        }
-        return Effect.matchEffect(journal.append(append), {
-          onSuccess: (outcome) => succeeded(job, { state, events, due, dueBefore }, outcome),
-          onFailure: (error) =>
-            unknown(error)
-              ? Effect.matchEffect(repeatUnknown(append, 0), {
-                  onSuccess: (outcome) => succeeded(job, { state, events, due, dueBefore }, outcome),
-                  onFailure: (last) => failed(job, last)
-                })
-              : failed(job, error)
-        })
+        if (result.success.events.length === 0) return Effect.succeed(done(actor, [], false))
+        const decided = decidedOf(job, result.success)
+        const append = appendOf(job, decided)
+        return Effect.matchEffect(
+          untilKnown(() => journal.append(append)),
+          {
+            onSuccess: (outcome) => succeeded(job, decided, outcome),
+            onFailure: (error) => failed(job, error)
+          }
+        )
       }
+
+      const decidedOf = ({ actor, aggregate }: Job, { events, state }: Pick<Decided, "events" | "state">): Decided => ({
+        state,
+        events,
+        due: aggregate.workDue?.(state) ?? null,
+        dueBefore: actor.revision < 0 ? null : (aggregate.workDue?.(actor.state) ?? null)
+      })
+
+      const appendOf = ({ actor, aggregate, clock, options, scope, stream }: Job, { due, dueBefore, events }: Decided): Append => ({
+        scope,
+        stream,
+        expected: actor.revision,
+        events: events.map((event) => encode(aggregate, event)) as [NewEvent, ...Array<NewEvent>],
+        contents: typeof options.contents === "function" ? options.contents(events) : (options.contents ?? []),
+        origin: options.origin,
+        at: clock.currentTimeMillisUnsafe(),
+        ...(due === dueBefore ? {} : { workDue: due })
+      })
 
       const succeeded = (job: Job, { state, events, due, dueBefore }: Decided, outcome: Appended) => {
         const { actor } = job
@@ -310,7 +281,7 @@ export class Transact extends Context.Service<
           : Effect.as(snapshot(job.aggregate, job.scope, job.stream, actor), transacted)
       }
 
-      const failed = (job: Job, error: AppendRejected | JournalUnavailable): Effect.Effect<Transacted<Any, Any>, Any> => {
+      const failed = (job: Job, error: AppendFailure): Effect.Effect<Transacted<Any, Any>, Any> => {
         job.actor.loaded = false
         if (error._tag === "StreamRetired") return Effect.fail(new AggregateRetired({ stream: localNameOf(job.stream) }))
         // Nobody may hand over so much: the same append would fail for ever.
@@ -321,6 +292,24 @@ export class Transact extends Context.Service<
           ? Effect.fail(new TooBusy({ reason: `Others kept changing ${job.aggregate.kind}.` }))
           : attempt(job)
       }
+
+      const presume = ({ actor, aggregate }: Job) => {
+        Object.assign(actor, { loaded: true, state: aggregate.initialState, revision: -1, position: null, commands: undefined })
+      }
+
+      const together = (append: NonNullable<Journal["Service"]["appendTogether"]>) =>
+        togetherBy({
+          actors,
+          load,
+          presume,
+          decideAll,
+          decidedOf,
+          appendOf,
+          append: (appends) => untilKnown(() => append(appends)),
+          succeeded,
+          unchanged: ({ actor }) => done(actor, [], false),
+          conflicted: () => conflicts++
+        })
 
       /** Whatever becomes of it, the next one has its turn. */
       const inTurn = <A, E>(scope: Scope, stream: StreamName, actor: Actor, body: () => Effect.Effect<A, E>) => {
@@ -341,6 +330,7 @@ export class Transact extends Context.Service<
               ) as Any
             })
           ),
+        together: journal.appendTogether === null ? null : together(journal.appendTogether),
         read: (aggregate, scope, id) =>
           Effect.suspend(() => {
             const stream = streamName(scope, `${aggregate.kind}-${id}`)
@@ -349,7 +339,7 @@ export class Transact extends Context.Service<
             const actor = actors.of(stream, aggregate.initialState)
             return Effect.uninterruptible(
               inTurn(scope, stream, actor, () =>
-                Effect.map(actor.loaded ? Effect.void : load(aggregate, scope, stream, actor), () => readOf(actor))
+                Effect.map(actor.loaded ? Effect.void : load({ actor, aggregate, scope, stream }), () => readOf(actor))
               )
             )
           }),

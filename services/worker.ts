@@ -15,7 +15,7 @@ import { ParkedRuns } from "./parked-runs.ts"
 import { Bus, type Ticket } from "./ports/bus.ts"
 import { OpenWork, type WorkItem } from "./ports/open-work.ts"
 import { Ownership } from "./ports/ownership.ts"
-import { Router } from "./router.ts"
+import { type Launch, Router } from "./router.ts"
 import { Runner } from "./runner.ts"
 import { Settings } from "./settings.ts"
 import { Transact } from "./transact.ts"
@@ -88,6 +88,8 @@ export class Worker extends Context.Service<
      * time and never for good (R9).
      */
     readonly admission: Effect.Effect<void>
+    /** Takes runs of the tenant in hand; null: it has as many as it may, or others wait for their turn before. */
+    readonly launcher: (scope: TenantScope) => Launch | null
     /** Looks through the index now, as it does from time to time. */
     readonly sweep: Effect.Effect<void>
     /** Stops taking work and waits until what is in hand is recorded, at most so long. What is left is found again at the next start. */
@@ -243,14 +245,16 @@ export class Worker extends Context.Service<
           )
         }
 
-        /** Takes the runs in hand that a delivery leads to. */
-        const launcher = (tenant: Tenant) => (stream: StreamName, id: string, work: Effect.Effect<void, unknown>) => {
-          if (holds.has(stream)) return false
-          holds.set(stream, "active")
-          // Tried again, it may be somebody else's by then: that is said first.
-          startRun(tenant, { stream, kind: "run", id, recovered: true }, work)
-          return true
-        }
+        /** Takes the runs in hand that an event leads to. */
+        const launcher =
+          (scope: TenantScope): Launch =>
+          (stream, id, work) => {
+            if (holds.has(stream)) return false
+            holds.set(stream, "active")
+            // Tried again, it may be somebody else's by then: that is said first.
+            startRun(tenantOf(scope), { stream, kind: "run", id, recovered: true }, work)
+            return true
+          }
 
         const lookUpLimit = (tenant: Tenant) =>
           Effect.map(settings.resolve(tenant.scope, "runs.inFlightMax"), (max) => {
@@ -259,7 +263,7 @@ export class Worker extends Context.Service<
 
         /** Routes a batch of one tenant; the runs that it leads to are taken in hand before the deliveries are let go. */
         const startRouting = (tenant: Tenant, items: ReadonlyArray<Item>) => {
-          const launch = launcher(tenant)
+          const launch = launcher(tenant.scope as TenantScope)
           tenant.routing = true
           hold(tenant, items.length)
           fork(
@@ -389,6 +393,13 @@ export class Worker extends Context.Service<
         return Worker.of({
           figures: () => ({ ready, inFlight, timers: timers.size, tenants: tenants.size }),
           admission: intake.admission,
+          launcher: (scope) => {
+            if (stopped || inFlight >= inFlightMax || !isOurs(scope)) return null
+            const tenant = tenants.get(scope.key)
+            const isBusy =
+              tenant !== undefined && (tenant.inFlight >= tenant.inFlightMax || tenant.others.length + tenant.deliveries.length > 0)
+            return isBusy ? null : launcher(scope)
+          },
           sweep,
           drain,
           idle

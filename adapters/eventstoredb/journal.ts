@@ -114,6 +114,7 @@ export const journal: Layer.Layer<Journal, never, Store | OpenedJournal> = Layer
       facts: { maxAppendBytes: appender.bytesMax, durable: "server", soleWriter: false },
       journalId,
       append: (append) => within(append.scope, append.stream, () => appended(appender, append)),
+      appendTogether: null,
       load: (scope, stream, version) => within(scope, stream, () => attempt(() => streams.load(scope, stream, version))),
       readStream: (scope, stream, options) =>
         within(scope, stream, () => attempt(() => streams.read(stream, options?.from ?? 0, options?.limit ?? Number.POSITIVE_INFINITY))),

@@ -39,6 +39,8 @@ export class DataFolder extends Context.Service<
     readonly journalFile: string
     readonly vaultFile: string
     readonly viewsFile: string
+    /** The process that held it before has ended without letting go of it. */
+    readonly predecessorDied: boolean
     /** Tells commands on this machine where the server listens, until the folder is let go. */
     readonly announce: (url: string) => Effect.Effect<void>
   }
@@ -56,7 +58,7 @@ const holderFile = (path: string) => join(path, "lock.json")
 const serverFile = (path: string) => join(path, "server.json")
 
 const hold = Effect.fnUntraced(function* (path: string) {
-  yield* Effect.acquireRelease(acquire(path), (lock) =>
+  const { predecessorDied } = yield* Effect.acquireRelease(acquire(path), ({ lock }) =>
     Effect.sync(() => {
       rmSync(serverFile(path), { force: true })
       rmSync(holderFile(path), { force: true })
@@ -68,19 +70,25 @@ const hold = Effect.fnUntraced(function* (path: string) {
     journalFile: join(path, "journal.db"),
     vaultFile: join(path, "vault.db"),
     viewsFile: join(path, "views.db"),
+    predecessorDied,
     announce: (url) => Effect.sync(() => writeWhole(serverFile(path), { url, pid: process.pid }))
   })
 })
 
-const acquire = (path: string): Effect.Effect<DatabaseSync, DataFolderInUse | DataFolderUnusable> =>
-  Effect.suspend((): Effect.Effect<DatabaseSync, DataFolderInUse | DataFolderUnusable> => {
+interface Held {
+  readonly lock: DatabaseSync
+  readonly predecessorDied: boolean
+}
+const acquire = (path: string): Effect.Effect<Held, DataFolderInUse | DataFolderUnusable> =>
+  Effect.suspend((): Effect.Effect<Held, DataFolderInUse | DataFolderUnusable> => {
     try {
       prepare(path)
       const lock = tryLock(path)
       if (lock === null) return Effect.fail(new DataFolderInUse({ path, ...readHolder(path) }))
       rmSync(serverFile(path), { force: true }) // Left behind by a process that was killed.
+      const predecessorDied = existsSync(holderFile(path))
       writeWhole(holderFile(path), { pid: process.pid })
-      return Effect.succeed(lock)
+      return Effect.succeed({ lock, predecessorDied })
     } catch (cause) {
       return Effect.fail(new DataFolderUnusable({ path, reason: cause instanceof Error ? cause.message : String(cause) }))
     }

@@ -22,9 +22,10 @@ export const workNone = -1
 
 /**
  * Appends one behind the other, with these cells each: space, scope key, stream, expected, at, origin, work due, number of events,
- * lines of the events, slots of the contents (null: none), where the contents begin in `pack`, and their bytes.
+ * lines of the events, slots of the contents (null: none), where the contents begin in `pack`, their bytes, and how many appends
+ * from this one on are written together or not at all.
  */
-export const appendCells = 12
+export const appendCells = 13
 
 export interface AppendBatch {
   readonly cells: ReadonlyArray<Cell>
@@ -75,6 +76,8 @@ export const repeated = 1
 export const conflict = 2
 export const retired = 3
 export const failed = 4
+/** Nothing was wrong with it; but with one of those that it goes together with. */
+export const withheld = 5
 
 export const hashCharacters = 64
 

@@ -33,9 +33,10 @@ import {
   type Request,
   repeated,
   retired,
-  type ToThread
+  type ToThread,
+  withheld
 } from "./journal-protocol.ts"
-import { type OpenBatch, openBatch, packOf, putAppend, type WaitingAppend, writtenAppend } from "./outgoing-batch.ts"
+import { type OpenBatch, openBatch, packOf, putAppend, type WaitingAppend, type WrittenAppend, writtenAppend } from "./outgoing-batch.ts"
 import { positionText } from "./stored-event.ts"
 
 /** Most of what the thread allocates is gone with the batch: a small young generation is enough, and gives the rest back. */
@@ -102,7 +103,21 @@ export class JournalConnection {
 
   append(append: Append): Effect.Effect<Appended, AppendRejected | JournalUnavailable> {
     return Effect.callback((resume) => {
-      const refused = this.enqueue(append, resume)
+      const refused = this.enqueue([append], resume)
+      if (refused !== null) resume(refused)
+    })
+  }
+
+  appendTogether(appends: ReadonlyArray<Append>): Effect.Effect<ReadonlyArray<Appended>, AppendRejected | JournalUnavailable> {
+    return Effect.callback((resume) => {
+      const written: Array<Appended> = []
+      let answered = 0
+      let refusal: Exit.Exit<never, AppendRejected | JournalUnavailable> | undefined
+      const refused = this.enqueue(appends, (answer) => {
+        if (Exit.isSuccess(answer)) written.push(answer.value)
+        else if (refusal === undefined || refusal === heldBack) refusal = answer as typeof refusal
+        if (++answered === appends.length) resume(refusal ?? Exit.succeed(written))
+      })
       if (refused !== null) resume(refused)
     })
   }
@@ -114,7 +129,7 @@ export class JournalConnection {
       if (this.repliesTo.length + this.answered.length >= questionsMax)
         return resume(Effect.fail(new JournalUnavailable({ written: "no", reason: `${questionsMax} questions wait already` })))
       this.requests.push(request)
-      this.repliesTo.push((reply) => resume("is" in reply ? Effect.succeed(reply.is as A) : failureEffect(reply.failure)))
+      this.repliesTo.push((reply) => resume("is" in reply ? Effect.succeed(reply.is as A) : failureExit(reply.failure)))
       this.flushSoon()
     })
   }
@@ -128,8 +143,8 @@ export class JournalConnection {
   die(reason: string): void {
     if (this.dead !== null) return
     this.dead = reason
-    for (const batch of this.posted) for (const { resume } of batch.waiting) resume(Effect.fail(this.unavailable("unknown")))
-    for (const batch of this.batches) for (const { resume } of batch.waiting) resume(Effect.fail(this.unavailable("no")))
+    for (const batch of this.posted) for (const { resume } of batch.waiting) resume(Exit.fail(this.unavailable("unknown")))
+    for (const batch of this.batches) for (const { resume } of batch.waiting) resume(Exit.fail(this.unavailable("no")))
     const lost = (written: "no" | "unknown"): Reply => ({ failure: { written, reason, defect: false } })
     for (const give of this.answered) give(lost("unknown"))
     for (const give of this.repliesTo) give(lost("no"))
@@ -142,12 +157,21 @@ export class JournalConnection {
     return new JournalUnavailable({ written, reason: this.dead ?? "its thread is gone" })
   }
 
-  private enqueue(append: Append, resume: WaitingAppend["resume"]): Effect.Effect<never, AppendRejected | JournalUnavailable> | null {
+  /** Takes appends that go together, in one batch; `resume` is called for each of them. */
+  private enqueue(
+    appends: ReadonlyArray<Append>,
+    resume: WaitingAppend["resume"]
+  ): Effect.Effect<never, AppendRejected | JournalUnavailable> | null {
     if (this.dead !== null) return Effect.fail(this.unavailable("no"))
-    if (!ownsStream(append.scope, append.stream)) return Effect.die(new ForeignStream(append.scope, append.stream))
-    const text = writtenAppend(append)
-    if (text instanceof Error) return Effect.die(text)
-    const { bytes } = text
+    let bytes = 0
+    const texts: Array<WrittenAppend> = []
+    for (const append of appends) {
+      if (!ownsStream(append.scope, append.stream)) return Effect.die(new ForeignStream(append.scope, append.stream))
+      const text = writtenAppend(append)
+      if (text instanceof Error) return Effect.die(text)
+      bytes += text.bytes
+      texts.push(text)
+    }
     if (bytes > this.appendBytesMax) return Effect.fail(new AppendTooLarge({ bytes, limitBytes: this.appendBytesMax }))
     if (this.waitingAppends >= waitingAppendsMax || this.waitingBytes + bytes > waitingBytesMax)
       return Effect.fail(new JournalUnavailable({ written: "no", reason: `${this.waitingAppends} appends wait already` }))
@@ -156,9 +180,11 @@ export class JournalConnection {
       batch = openBatch()
       this.batches.push(batch)
     }
-    this.announceTypes(batch, append)
-    putAppend(batch, { append, resume }, text)
-    this.waitingAppends++
+    for (let index = 0; index < appends.length; index++) {
+      this.announceTypes(batch, appends[index]!)
+      putAppend(batch, { append: appends[index]!, resume }, texts[index]!, index === 0 ? appends.length : 0)
+    }
+    this.waitingAppends += appends.length
     this.waitingBytes += bytes
     this.flushSoon()
     return null
@@ -263,21 +289,25 @@ export class ForeignStream extends Error {
 export const ownsStream = (scope: Scope, stream: StreamName): boolean =>
   stream.startsWith(scope.key, 3) && stream[scope.key.length + 3] === "/" && stream[2] === "/" && stream.startsWith(bucketOf(scope.key))
 
+/** Of an append that another one kept from being written: the other one's answer is what counts. */
+const heldBack = Exit.die(new Error("An append was held back with others."))
+
 const rejectionOf = (
   append: Append,
   outcome: number,
   revision: number,
   failures: ReadonlyArray<Failure>
-): Effect.Effect<never, AppendRejected | JournalUnavailable> => {
-  if (outcome === conflict) return Effect.fail(new RevisionConflict({ stream: append.stream, expected: append.expected, actual: revision }))
-  if (outcome === retired) return Effect.fail(new StreamRetired({ stream: append.stream }))
-  return failureEffect(failures[outcome === failed ? revision : 0]!)
+): Exit.Exit<never, AppendRejected | JournalUnavailable> => {
+  if (outcome === withheld) return heldBack
+  if (outcome === conflict) return Exit.fail(new RevisionConflict({ stream: append.stream, expected: append.expected, actual: revision }))
+  if (outcome === retired) return Exit.fail(new StreamRetired({ stream: append.stream }))
+  return failureExit(failures[outcome === failed ? revision : 0]!)
 }
 
-export const failureEffect = (failure: Failure): Effect.Effect<never, JournalUnavailable> =>
+export const failureExit = (failure: Failure): Exit.Exit<never, JournalUnavailable> =>
   failure.defect
-    ? Effect.die(new Error(`The journal refused it: ${failure.reason}. Nothing was written.`))
-    : Effect.fail(new JournalUnavailable({ written: failure.written, reason: failure.reason }))
+    ? Exit.die(new Error(`The journal refused it: ${failure.reason}. Nothing was written.`))
+    : Exit.fail(new JournalUnavailable({ written: failure.written, reason: failure.reason }))
 
 export interface JournalThreadShape {
   readonly connection: JournalConnection

@@ -12,6 +12,7 @@ import {
   failed,
   repeated,
   retired,
+  withheld,
   workKeep,
   workNone,
   written
@@ -73,7 +74,7 @@ export class JournalWriter {
     const failure =
       this.prepareKeys(batches) ??
       this.transaction(() => {
-        for (const batch of batches) for (let cell = 0; cell < batch.cells.length; cell += appendCells) this.append(batch, cell, answer)
+        for (const batch of batches) for (const cell of beginnings(batch)) this.appendAll(batch, cell, answer)
         for (const change of changes) change.run()
       })
     if (failure === null) {
@@ -112,14 +113,45 @@ export class JournalWriter {
     this.sql.saveSnapshot.run(head.id, version, revision, key.version, bytes)
   }
 
-  private append(batch: AppendBatch, cell: number, answer: WriteAnswer): void {
+  /** One append, or those that are written together or not at all. */
+  private appendAll(batch: AppendBatch, first: number, answer: WriteAnswer): void {
+    const together = togetherFrom(batch, first)
+    if (together === 1) {
+      this.append(batch, first, false, answer)
+      return
+    }
+    const end = first + together * appendCells
+    const found: Array<number> = []
+    for (let cell = first; cell < end; cell += appendCells) found.push(this.outlook(batch.cells, cell))
+    if (found.every((outcome) => outcome === written))
+      for (let cell = first; cell < end; cell += appendCells) this.append(batch, cell, true, answer)
+    else if (found.every((outcome) => outcome === repeated))
+      for (let cell = first; cell < end; cell += appendCells) this.append(batch, cell, false, answer)
+    else
+      found.forEach((outcome, index) => {
+        if (outcome === written || outcome === repeated) answer.outcomes.push(withheld, 0, 0)
+        else this.append(batch, first + index * appendCells, false, answer)
+      })
+  }
+
+  /** What would become of an append. */
+  private outlook(cells: ReadonlyArray<Cell>, cell: number): number {
+    const expected = cells[cell + 3] as number
+    const head = this.heads.find(cells[cell + 1] as string, cells[cell + 2] as string)
+    if (head === undefined) return expected === -1 ? written : conflict
+    if (head.retired) return retired
+    if (head.revision === expected) return written
+    return this.repeatOf(cells, cell, head) === undefined ? conflict : repeated
+  }
+
+  private append(batch: AppendBatch, cell: number, isAbsent: boolean, answer: WriteAnswer): void {
     const cells = batch.cells
     const scope = cells[cell + 1] as string
     const stream = cells[cell + 2] as string
     const expected = cells[cell + 3] as number
     const work = cells[cell + 6] as number
     // What is expected to be absent mostly is: it is created without looking first.
-    const created = expected === -1 ? this.heads.create(cells[cell] as string, scope, stream, work < 0 ? null : work) : undefined
+    const created = expected === -1 ? this.heads.create(cells[cell] as string, scope, stream, work < 0 ? null : work, isAbsent) : undefined
     if (created !== undefined && created.workDue !== null) this.openWork.add(created.scopeId, created.workDue, created.id)
     const head = created ?? this.heads.find(scope, stream)
     if (head === undefined) answer.outcomes.push(conflict, -1, 0)
@@ -130,11 +162,18 @@ export class JournalWriter {
 
   /** Not at the expected revision: a repeat of the append that is there, or a conflict. */
   private answerOther(cells: ReadonlyArray<Cell>, cell: number, head: Head, answer: WriteAnswer): void {
+    const there = this.repeatOf(cells, cell, head)
+    if (there === undefined) answer.outcomes.push(conflict, head.revision, 0)
+    else answer.outcomes.push(repeated, (cells[cell + 3] as number) + (cells[cell + 7] as number), there)
+  }
+
+  /** The position of the very same append, where it is there already. */
+  private repeatOf(cells: ReadonlyArray<Cell>, cell: number, head: Head): number | undefined {
     const revision = (cells[cell + 3] as number) + (cells[cell + 7] as number)
     const there = this.sql.findAppend.get(head.id, revision) as { position: number; count: number; events: string } | undefined
-    if (there !== undefined && there.count === cells[cell + 7] && idsOf(there.events) === idsOf(cells[cell + 8] as string))
-      answer.outcomes.push(repeated, revision, there.position)
-    else answer.outcomes.push(conflict, head.revision, 0)
+    return there !== undefined && there.count === cells[cell + 7] && idsOf(there.events) === idsOf(cells[cell + 8] as string)
+      ? there.position
+      : undefined
   }
 
   private insert(batch: AppendBatch, cell: number, head: Head, answer: WriteAnswer): void {
@@ -246,13 +285,16 @@ export class JournalWriter {
   private writeOneByOne(batches: ReadonlyArray<AppendBatch>, changes: ReadonlyArray<Change>): WriteAnswer {
     const answer: WriteAnswer = { outcomes: [], hashes: "", failures: [] }
     for (const batch of batches)
-      for (let cell = 0; cell < batch.cells.length; cell += appendCells) {
+      for (const cell of beginnings(batch)) {
         const alone: WriteAnswer = { outcomes: [], hashes: "", failures: [] }
-        const failure = this.transaction(() => this.append(batch, cell, alone))
+        const failure = this.transaction(() => this.appendAll(batch, cell, alone))
         if (failure === null) {
           answer.outcomes.push(...alone.outcomes)
           answer.hashes += alone.hashes
-        } else answer.outcomes.push(failed, answer.failures.push(failure) - 1, 0)
+        } else {
+          const index = answer.failures.push(failure) - 1
+          for (let left = togetherFrom(batch, cell); left > 0; left--) answer.outcomes.push(failed, index, 0)
+        }
       }
     for (const change of changes) change.settle(this.transaction(change.run))
     return answer
@@ -267,6 +309,14 @@ export class JournalWriter {
 
 export const snapshotContext = (stream: string, version: number, revision: number, keyVersion: number): string =>
   `snapshot\n${keyVersion}\n${version}\n${revision}\n${stream}`
+
+/** Appends from this one on that are written together or not at all. */
+const togetherFrom = ({ cells }: AppendBatch, cell: number): number => cells[cell + 12] as number
+
+/** Where each append of a batch begins that can be written or refused on its own. */
+const beginnings = function* (batch: AppendBatch): Iterable<number> {
+  for (let cell = 0; cell < batch.cells.length; cell += togetherFrom(batch, cell) * appendCells) yield cell
+}
 
 /** The ids of the events in an append's lines. */
 const idsOf = (events: string): string =>

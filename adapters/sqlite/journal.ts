@@ -21,6 +21,7 @@ export const journal = Layer.effect(
       facts: { maxAppendBytes: connection.appendBytesMax, durable: "fsync", soleWriter: true },
       journalId: connection.journalId,
       append: (append) => connection.append(append),
+      appendTogether: (appends) => connection.appendTogether(appends),
       load: (scope, stream, snapshotVersion) =>
         within(scope, stream, () =>
           Effect.map(connection.ask<LoadReply>({ op: "load", stream, scope: scope.key, snapshotVersion }), loadedOf)

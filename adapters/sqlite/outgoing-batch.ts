@@ -1,5 +1,5 @@
 /** Appends on their way to the journal's thread, in the form that is cheapest to hand over. */
-import type * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import { slotEntry } from "#adapters/sealing/append-contents.ts"
 import type { Append, Appended, AppendRejected } from "#services/ports/journal.ts"
 import type { JournalUnavailable } from "#services/ports/unavailable.ts"
@@ -8,7 +8,7 @@ import { type Cell, workKeep, workNone } from "./journal-protocol.ts"
 
 export interface WaitingAppend {
   readonly append: Append
-  readonly resume: (answer: Effect.Effect<Appended, AppendRejected | JournalUnavailable>) => void
+  readonly resume: (answer: Exit.Exit<Appended, AppendRejected | JournalUnavailable>) => void
 }
 /** A batch that still takes appends. */
 export interface OpenBatch {
@@ -61,12 +61,19 @@ export const writtenAppend = ({ stream, events, contents }: Append): WrittenAppe
   return { events: text, slots, contentBytes, bytes: bytes + contentBytes }
 }
 
-export const putAppend = (batch: OpenBatch, waiting: WaitingAppend, { events, slots, contentBytes, bytes }: WrittenAppend): void => {
+/** `together`: appends from this one on that are written together or not at all. */
+export const putAppend = (
+  batch: OpenBatch,
+  waiting: WaitingAppend,
+  { events, slots, contentBytes, bytes }: WrittenAppend,
+  together = 1
+): void => {
   const { scope, stream, expected, at, origin, workDue, events: list, contents } = waiting.append
   const work = workDue === undefined ? workKeep : (workDue ?? workNone)
   const originText = JSON.stringify(origin)
   const start = batch.contentBytes
-  batch.cells.push(scope.space, scope.key, stream, expected, at, originText, work, list.length, events, slots, start, contentBytes)
+  batch.cells.push(scope.space, scope.key, stream, expected, at, originText, work)
+  batch.cells.push(list.length, events, slots, start, contentBytes, together)
   for (const { bytes: content } of contents) batch.contents.push(content)
   batch.contentBytes += contentBytes
   batch.bytes += bytes

@@ -46,10 +46,10 @@ export class StreamHeads {
     this.names.reload()
   }
 
-  /** The new stream's head, stored with its open work, or undefined when it is there already. */
-  create(space: string, scope: string, stream: string, workDue: number | null): Head | undefined {
+  /** The new stream's head, stored with its open work, or undefined when it is there already; `isAbsent`: somebody has just looked. */
+  create(space: string, scope: string, stream: string, workDue: number | null, isAbsent: boolean): Head | undefined {
     const hash = hashBeforeFirst(stream)
-    if (this.names.find(scope, stream, hash) !== undefined) return undefined
+    if (!isAbsent && this.names.find(scope, stream, hash) !== undefined) return undefined
     const scopeId = this.scopeId(space, scope, stream.slice(0, 2))
     const id = this.names.add(scopeId, scope, stream, hash, workDue)
     const head: Head = { id, scopeId, revision: -1, hash, workDue, retired: false }

@@ -100,6 +100,15 @@ export class Journal extends Context.Service<
      * expected revision) is recognised and succeeds. Appends of one caller to one stream are written in the order of the calls.
      */
     readonly append: (append: Append) => Effect.Effect<Appended, AppendRejected | JournalUnavailable>
+    /**
+     * Appends to several streams of one scope, each named once: all of them or none, as one `append` to each otherwise. Null where the
+     * store cannot; then they are appended to one after the other.
+     */
+    readonly appendTogether:
+      | ((
+          appends: readonly [Append, ...ReadonlyArray<Append>]
+        ) => Effect.Effect<ReadonlyArray<Appended>, AppendRejected | JournalUnavailable>)
+      | null
     /** The newest snapshot of this decider version, if any, and the events after it. Never a scan. */
     readonly load: (scope: Scope, stream: StreamName, snapshotVersion: number) => Effect.Effect<LoadedStream, JournalUnavailable>
     /** Events of one stream in order, from a revision on. Row checksums are verified. */

@@ -124,6 +124,72 @@ export const journalContract = (name: string, make: () => Installation) =>
         })
       ))
 
+    it("appends to several streams, or to none of them, where it can", () =>
+      run(
+        Effect.gen(function* () {
+          const { appendTogether } = yield* Journal
+          if (appendTogether === null) return
+          const counted = appendOf(acme, fresh("quota"))
+          const earlier = yield* append(counted)
+          const more: Append = { ...counted, expected: 0, events: [happened({ n: 1 })] }
+          const one = appendOf(acme, fresh("run"), { contents: [{ slot: "body", bytes: "one" }] })
+          const two = appendOf(acme, fresh("run"), {
+            events: [happened({ n: 2 }), happened({ n: 3 })],
+            contents: [{ slot: "body", bytes: "two" }]
+          })
+          const written = yield* appendTogether([more, one, two])
+          assert.deepStrictEqual(
+            written.map(({ repeated, revision }) => [repeated, revision]),
+            [
+              [false, 1],
+              [false, 0],
+              [false, 1]
+            ]
+          )
+          const positions = [earlier, ...written].map(({ position }) => position)
+          assert.deepStrictEqual([...positions].sort(), positions)
+          assert.deepStrictEqual(dataOf(yield* read(two)), [{ n: 2 }, { n: 3 }])
+          const payloads = yield* Payloads
+          const bodies = yield* payloads.open(
+            acme,
+            [one, two].map(({ stream }) => contentRef(localNameOf(stream), "body"))
+          )
+          assert.deepStrictEqual(
+            bodies.map((body) => Buffer.from(body).toString()),
+            ["one", "two"]
+          )
+          const again = yield* appendTogether([more, one, two])
+          assert.deepStrictEqual(
+            again,
+            written.map((each) => ({ ...each, repeated: true }))
+          )
+        })
+      ))
+
+    it("holds all of them back for the sake of one, and says which", () =>
+      run(
+        Effect.gen(function* () {
+          const { appendTogether } = yield* Journal
+          if (appendTogether === null) return
+          const known = appendOf(acme, fresh("run"))
+          yield* append(known)
+          const fresher = [appendOf(acme, fresh("run")), appendOf(acme, fresh("run"))] as const
+          const repeatedId: Append = { ...known, events: [happened({ n: 7 })] }
+          for (const given of [
+            [...fresher, repeatedId],
+            [repeatedId, ...fresher],
+            [known, ...fresher, { ...repeatedId, expected: 4 }]
+          ]) {
+            const refused = yield* Effect.flip(appendTogether(given as [Append, ...Array<Append>]))
+            assert.deepInclude(refused, { _tag: "RevisionConflict", stream: known.stream, actual: 0 })
+          }
+          for (const { stream } of fresher) assert.deepStrictEqual(yield* read({ scope: acme, stream }), [])
+          assert.lengthOf(yield* read(known), 1)
+          // The names are free still.
+          assert.lengthOf(yield* appendTogether(fresher), 2)
+        })
+      ))
+
     it("refuses a batch that repeats only in part", () =>
       run(
         Effect.gen(function* () {

@@ -113,7 +113,7 @@ const orderIds = ["5600000000", "5600000001", "5600000002", "5600000003"]
 describe("a crash at any point", () => {
   it("loses nothing that was acknowledged, and doubles no order", { timeout: 60_000 }, async () => {
     let deaths = 0
-    for (let dieAfter = 1; dieAfter <= 64; dieAfter += 3) {
+    for (let dieAfter = 1; dieAfter <= 40; dieAfter += 2) {
       const erp = await startErp()
       const installed = Effect.gen(function* () {
         const { space, flowId } = yield* publishOrders()
@@ -132,7 +132,7 @@ describe("a crash at any point", () => {
   it("leaves one entry of each order in an app that knows no keys and can be asked", { timeout: 120_000 }, async () => {
     let deaths = 0
     const told = new Set<string>()
-    for (let dieAfter = 1; dieAfter <= 48; dieAfter += 3) {
+    for (let dieAfter = 1; dieAfter <= 30; dieAfter += 2) {
       const ledger = await startLedger()
       try {
         const app = { installed: bookkeeping(ledger), settled: untilNothingIsOpen, time: () => TestClock.layer() }

@@ -43,6 +43,7 @@ const scripted = (answers: ReadonlyArray<"ok" | "unknown" | "conflict">) => {
   const journal = Layer.mock(Journal, {
     facts: { maxAppendBytes: 1_000_000, durable: "fsync", soleWriter: true },
     journalId: "scripted",
+    appendTogether: null,
     load: () => Effect.succeed({ snapshot: null, events: [], retired: false }),
     append: (append) => {
       const answer = answers[appends.length] ?? "ok"
@@ -68,6 +69,44 @@ describe("transact", () => {
           events.map(({ data }) => data),
           [{ by: 1 }, { by: 2 }]
         )
+      })
+    ))
+  it("changes several streams at once, or none of them", () =>
+    run(
+      Effect.gen(function* () {
+        const { together, transact, read } = yield* Transact
+        const known = { aggregate: counter, id: "known", commands: [by(1)], options: { origin } }
+        const fresh = (id: string, amount = 5) => ({
+          aggregate: counter,
+          id,
+          commands: [by(amount)],
+          options: { origin, presumeAbsent: true }
+        })
+        yield* transact(counter, scope, "known", by(1), { origin })
+        const done = yield* together!(scope, [known, fresh("one"), fresh("two", 6)])
+        assert.deepStrictEqual(
+          done.map(({ state, revision }) => [state, revision]),
+          [
+            [2, 1],
+            [5, 0],
+            [6, 0]
+          ]
+        )
+        const refused = [
+          [known, fresh("three"), fresh("one")],
+          [known, fresh("three"), fresh("four", 2_000)],
+          [known, fresh("three"), { ...fresh("four"), onlyIf: () => false }]
+        ]
+        for (const parts of refused) assert.deepInclude(yield* Effect.flip(together!(scope, parts)), { _tag: "PartRefused", index: 2 })
+        // A stream that is there, and is not in memory.
+        const { forget } = yield* Transact
+        forget(scope, "counter-one")
+        assert.deepInclude(yield* Effect.flip(together!(scope, [known, fresh("three"), fresh("one")])), { _tag: "PartRefused", index: 2 })
+        assert.strictEqual((yield* read(counter, scope, "known")).state, 2)
+        assert.strictEqual((yield* read(counter, scope, "three")).revision, -1)
+        assert.strictEqual((yield* transact(counter, scope, "one", by(1), { origin })).state, 6)
+        yield* together!(scope, [known, fresh("three")])
+        assert.strictEqual((yield* read(counter, scope, "known")).state, 3)
       })
     ))
   it("writes nothing when one of several commands is rejected", () =>

@@ -101,17 +101,28 @@ export class DurableLog {
 
   append(append: Append, bytes: ReadonlyArray<Uint8Array>, writer: string, now: number): Written {
     const known = this.streams.get(append.stream)
+    const there = this.#thereOf(append)
+    if (there !== undefined) return { _tag: "Written", revision: there.revision, position: there.position, repeated: true }
+    const refusal = this.refusalOf(append)
+    if (refusal?._tag === "Conflict" && append.expected >= 0) this.fenced++
+    if (refusal !== undefined && (refusal._tag === "Retired" || !this.defects.ignoresRevisions)) return refusal
+    return this.#write(known ?? this.#create(append), append, bytes, writer, now)
+  }
+
+  /** Why an append would not be written; undefined: it would, or it has been. */
+  refusalOf(append: Append): Exclude<Written, { readonly _tag: "Written" }> | undefined {
+    const known = this.streams.get(append.stream)
     if (known?.retired) return { _tag: "Retired" }
     const actual = known?.revision ?? -1
-    if (actual !== append.expected) {
-      const revision = append.expected + append.events.length
-      const ids = idsOf(append.events)
-      const there = known?.appends.find((each) => each.revision === revision && each.ids === ids)
-      if (there !== undefined) return { _tag: "Written", revision, position: there.position, repeated: true }
-      if (append.expected >= 0) this.fenced++
-      if (!this.defects.ignoresRevisions) return { _tag: "Conflict", actual }
-    }
-    return this.#write(known ?? this.#create(append), append, bytes, writer, now)
+    return actual === append.expected || this.#thereOf(append) !== undefined ? undefined : { _tag: "Conflict", actual }
+  }
+
+  #thereOf({ events, expected, stream }: Append): WrittenAppend | undefined {
+    const known = this.streams.get(stream)
+    if (known === undefined || known.retired || known.revision === expected) return undefined
+    const revision = expected + events.length
+    const ids = idsOf(events)
+    return known.appends.find((each) => each.revision === revision && each.ids === ids)
   }
 
   #create({ scope, stream: name }: Append): DurableStream {

@@ -17,8 +17,25 @@ const inJournal =
   (ports) =>
     Layer.effect(
       Journal,
-      Effect.map(Journal, (journal) => Journal.of({ ...journal, append: change(journal.append) }))
+      // One by one, so that each append is seen.
+      Effect.map(Journal, (journal) => Journal.of({ ...journal, append: change(journal.append), appendTogether: null }))
     ).pipe(Layer.provideMerge(ports))
+/** Of what is appended together, the last is answered and not written. */
+const torn: Sabotage = (ports) =>
+  Layer.effect(
+    Journal,
+    Effect.map(Journal, (journal) => {
+      const together = journal.appendTogether
+      if (together === null) return journal
+      return Journal.of({
+        ...journal,
+        appendTogether: ([first, ...others]) => {
+          const last = others.pop()
+          return Effect.map(together([first, ...others]), (done) => (last === undefined ? done : [...done, pretended(last)]))
+        }
+      })
+    })
+  ).pipe(Layer.provideMerge(ports))
 const inOutbound =
   (change: (call: Outbound["Service"]["call"]) => Outbound["Service"]["call"]): Sabotage =>
   (ports) =>
@@ -37,6 +54,7 @@ const planted: ReadonlyArray<readonly [rule: string, break_: Partial<ExecutionOp
   ["appends fence (R4)", { defects: { ignoresRevisions: true } }],
   ["open work is derived from events (R24)", { defects: { forgetsWork: true } }],
   ["what is acknowledged is flushed", { defects: { flushesAfter: 3 } }],
+  ["what goes together is written together", { sabotage: torn }],
   ["recovery says so first (R14)", { sabotage: swallowed("RunResumed") }],
   ["units are reserved before they are used (R31)", { sabotage: swallowed("UnitsReserved") }],
   [

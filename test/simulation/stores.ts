@@ -25,7 +25,7 @@ import type { Buckets } from "#services/ports/ownership.ts"
 import { ContentGone, Payloads } from "#services/ports/payloads.ts"
 import { JournalUnavailable, VaultUnavailable } from "#services/ports/unavailable.ts"
 import { SecretGone, type SecretRef, Vault } from "#services/ports/vault.ts"
-import type { DurableLog } from "./durable-log.ts"
+import type { DurableLog, Written } from "./durable-log.ts"
 import type { DurableVault, Opened } from "./durable-vault.ts"
 import type { Gate, Port } from "./gate.ts"
 
@@ -64,23 +64,40 @@ const journalOver = ({ log, now, owned }: Stored, gate: Gate, appendBytesMax: nu
   const within = <A, E>(scope: Scope, stream: StreamName, effect: () => Effect.Effect<A, E>): Effect.Effect<A, E> =>
     ownsStream(scope, stream) ? Effect.suspend(effect) : Effect.die(new Error(`${stream} does not belong to ${scope.key}.`))
 
+  const refused = ({ expected, stream }: Append, outcome: Exclude<Written, { readonly _tag: "Written" }>) =>
+    Exit.fail(
+      outcome._tag === "Retired" ? new StreamRetired({ stream }) : new RevisionConflict({ stream, expected, actual: outcome.actual })
+    )
   const written = (append: Append, contents: ReadonlyArray<Uint8Array>): Exit.Exit<Appended, AppendRejected> => {
     const outcome = log.append(append, contents, gate.writer, now())
-    if (outcome._tag === "Written")
-      return Exit.succeed({ revision: outcome.revision, position: outcome.position, repeated: outcome.repeated })
-    if (outcome._tag === "Retired") return Exit.fail(new StreamRetired({ stream: append.stream }))
-    return Exit.fail(new RevisionConflict({ stream: append.stream, expected: append.expected, actual: outcome.actual }))
+    return outcome._tag === "Written"
+      ? Exit.succeed({ revision: outcome.revision, position: outcome.position, repeated: outcome.repeated })
+      : refused(append, outcome)
   }
-  const append = (append: Append): Effect.Effect<Appended, AppendRejected | JournalUnavailable> => {
-    const contents = append.contents.map(({ bytes }) => bytesOf(bytes))
+  const appendAll = (appends: ReadonlyArray<Append>): Effect.Effect<ReadonlyArray<Appended>, AppendRejected | JournalUnavailable> => {
+    const contents = appends.map((append) => append.contents.map(({ bytes }) => bytesOf(bytes)))
     let bytes = 0
-    for (const { data } of append.events) bytes += Buffer.byteLength(data)
-    for (const content of contents) bytes += content.length
+    for (const { events } of appends) for (const { data } of events) bytes += Buffer.byteLength(data)
+    for (const content of contents.flat()) bytes += content.length
     if (bytes > appendBytesMax) return Effect.fail(new AppendTooLarge({ bytes, limitBytes: appendBytesMax }))
-    return gate.io<Appended, AppendRejected | JournalUnavailable>({
+    const names = appends.map(({ events, expected, stream }) => `${stream}@${expected} ${events.map(({ type }) => type).join(",")}`)
+    return gate.io<ReadonlyArray<Appended>, AppendRejected | JournalUnavailable>({
       port: "journal",
-      what: `append ${append.stream}@${append.expected} ${append.events.map(({ type }) => type).join(",")}`,
-      perform: () => written(append, contents),
+      what: `append ${names.join(" + ")}`,
+      perform: () => {
+        // Looked at first: all of them are written, or none.
+        for (const append of appends.length > 1 ? appends : []) {
+          const refusal = log.refusalOf(append)
+          if (refusal !== undefined) return refused(append, refusal)
+        }
+        const done: Array<Appended> = []
+        for (const [index, append] of appends.entries()) {
+          const outcome = written(append, contents[index]!)
+          if (Exit.isFailure(outcome)) return Exit.failCause(outcome.cause)
+          done.push(outcome.value)
+        }
+        return Exit.succeed(done)
+      },
       refused: journalDown,
       unknown: journalUnknown,
       timeoutMillis: storeTimeoutMillis
@@ -97,7 +114,9 @@ const journalOver = ({ log, now, owned }: Stored, gate: Gate, appendBytesMax: nu
   return Journal.of({
     facts: { maxAppendBytes: appendBytesMax, durable: "fsync", soleWriter: owned === undefined },
     journalId: log.journalId,
-    append: (given) => within(given.scope, given.stream, () => append(given)),
+    append: (given) => within(given.scope, given.stream, () => Effect.map(appendAll([given]), ([appended]) => appended!)),
+    // As the real stores: where several processes share the journal, it cannot.
+    appendTogether: owned === undefined ? appendAll : null,
     load: (scope, stream, version) =>
       within(scope, stream, () => read("journal", `load ${stream}`, () => Exit.succeed(load(stream, version)))),
     readStream: (scope, stream, { from = 0, limit = Number.POSITIVE_INFINITY } = {}) =>

@@ -16,6 +16,7 @@ import * as JournalLive from "#adapters/sqlite/journal.ts"
 import * as OutboundLive from "#adapters/undici/outbound.ts"
 import { allEvents } from "#domain/registry.ts"
 import { Accounts } from "#services/accounts.ts"
+import { Arrivals } from "#services/arrivals.ts"
 import { Connections } from "#services/connections.ts"
 import { Connectors } from "#services/connectors.ts"
 import { Deliveries } from "#services/deliveries.ts"
@@ -61,7 +62,13 @@ export type EnginePorts = Journal | OpenWork | Payloads | Vault | WakeUps | Outb
 const fatedJournal = (fate: Fate) =>
   Layer.effect(
     Journal,
-    Effect.map(Journal, (journal) => Journal.of({ ...journal, append: (append) => fate("append", journal.append(append)) }))
+    Effect.map(Journal, (journal) =>
+      Journal.of({
+        ...journal,
+        append: (append) => fate("append", journal.append(append)),
+        appendTogether: (appends) => fate("append", journal.appendTogether!(appends))
+      })
+    )
   )
 const fatedOutbound = (fate: Fate) =>
   Layer.effect(
@@ -82,6 +89,7 @@ export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | EnginePorts, E
   )
   const running = Worker.layer.pipe(
     Layer.provideMerge(Router.layer),
+    Layer.provideMerge(Arrivals.layer),
     Layer.provideMerge(Runner.layer),
     Layer.provideMerge(Layer.mergeAll(StepCalls.layer, Suspects.layer, ParkedRuns.layer)),
     Layer.provideMerge(definitions)
