@@ -126,10 +126,18 @@ export interface QuotaWindowBounds {
 }
 const windows = { day: { digits: 8, millis: 86_400_000 }, minute: { digits: 12, millis: 60_000 } } as const
 
+/** The window that was asked for last, of each length: mostly the next one asked for. */
+const latest = new Map<keyof typeof windows, QuotaWindowBounds>()
+
 /** The window of a dimension that a time (epoch milliseconds) falls into: UTC, which has no daylight saving. */
 export const quotaWindowAt = (dimension: CountedDimension, at: number): QuotaWindowBounds => {
-  const { digits, millis } = windows[quotaDimensions[dimension].window]
+  const length = quotaDimensions[dimension].window
+  const { digits, millis } = windows[length]
+  const known = latest.get(length)
+  if (known !== undefined && at < known.endsAt && at >= known.endsAt - millis) return known
   const text = DateTime.formatIso(DateTime.makeUnsafe(at)).replace(/\D/gu, "")
-  return { id: text.slice(0, digits), endsAt: (Math.floor(at / millis) + 1) * millis }
+  const window = { id: text.slice(0, digits), endsAt: (Math.floor(at / millis) + 1) * millis }
+  latest.set(length, window)
+  return window
 }
 export const quotaStreamId = (dimension: CountedDimension, window: string): string => `${dimension}-${window}`

@@ -119,6 +119,8 @@ export class JournalConnection {
         if (++answered === appends.length) resume(refusal ?? Exit.succeed(written))
       })
       if (refused !== null) resume(refused)
+      // It is a batch already: others need not be waited for.
+      else if (this.posted.length === 0) this.flush()
     })
   }
 

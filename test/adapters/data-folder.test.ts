@@ -91,12 +91,18 @@ describe("the data folder", () => {
       await holder.kill()
     }
     assert.isNull(await Effect.runPromise(holderOf(path)))
+    const died = Effect.map(DataFolder, ({ predecessorDied }) => predecessorDied)
     await Effect.runPromise(
       held(
         path,
-        Effect.sync(() => assert.isFalse(existsSync(join(path, "server.json")), "the dead server is not announced any more"))
+        Effect.gen(function* () {
+          assert.isFalse(existsSync(join(path, "server.json")), "the dead server is not announced any more")
+          assert.isTrue(yield* died)
+        })
       )
     )
+    assert.isFalse(await Effect.runPromise(held(path, died)), "this one let go of it")
+    assert.isFalse(await Effect.runPromise(held(place(), died)))
   })
 
   it("says what is wrong when it is no folder", () =>

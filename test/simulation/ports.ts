@@ -9,6 +9,7 @@ import { Entropy } from "#services/ports/entropy.ts"
 import { type CompiledExpression, Expressions } from "#services/ports/expressions.ts"
 import { CallFailed, Outbound } from "#services/ports/outbound.ts"
 import { Ownership } from "#services/ports/ownership.ts"
+import { PredecessorDied } from "#services/suspects.ts"
 import { busLayer } from "./bus.ts"
 import { type Chance, chanceFor } from "./chance.ts"
 import type { Process } from "./process.ts"
@@ -86,6 +87,8 @@ export const portsLayer = (world: World, process: Process, alone: boolean) => {
   const own = Layer.mergeAll(
     outboundLayer(world, process),
     entropyLayer(chanceFor(world.seed, `entropy of ${process.writer}`)),
+    // Every other life knows of the death before it, so that both ways of an event are played after one.
+    Layer.succeed(PredecessorDied, process.life % 2 === 0),
     expressions
   )
   if (alone) return Layer.mergeAll(storesLayer(stored, gate), busLayer(world.bus, gate, { now }), Alone.layer, own)
