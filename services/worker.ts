@@ -88,8 +88,8 @@ export class Worker extends Context.Service<
      * time and never for good (R9).
      */
     readonly admission: Effect.Effect<void>
-    /** Takes runs of the tenant in hand; null: it has as many as it may, or others wait for their turn before. */
-    readonly launcher: (scope: TenantScope) => Launch | null
+    /** Takes runs in hand that nobody has offered; null: the tenant has as many as it may, or others wait for their turn before. */
+    readonly launcher: (scope: TenantScope) => Effect.Effect<Launch | null>
     /** Looks through the index now, as it does from time to time. */
     readonly sweep: Effect.Effect<void>
     /** Stops taking work and waits until what is in hand is recorded, at most so long. What is left is found again at the next start. */
@@ -153,6 +153,13 @@ export class Worker extends Context.Service<
         const isOurs = ({ key }: Scope) => ownership.owned().has(bucketOf(key))
         const hasWork = (tenant: Tenant) =>
           tenant.inFlight < tenant.inFlightMax && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
+
+        /** For a run that nobody has offered: those that wait have their turn first. */
+        const hasRoom = ({ key }: Scope) => {
+          const tenant = tenants.get(key)
+          if (stopped || inFlight >= inFlightMax) return false
+          return tenant === undefined || (tenant.inFlight < tenant.inFlightMax && tenant.others.length + tenant.deliveries.length === 0)
+        }
 
         const settle = (tenant: Tenant) => {
           if (hasWork(tenant)) {
@@ -394,11 +401,15 @@ export class Worker extends Context.Service<
           figures: () => ({ ready, inFlight, timers: timers.size, tenants: tenants.size }),
           admission: intake.admission,
           launcher: (scope) => {
-            if (stopped || inFlight >= inFlightMax || !isOurs(scope)) return null
+            if (!isOurs(scope)) return Effect.succeed(null)
+            const launch = launcher(scope)
+            // Of the events that come here at the same time, not all may find room.
+            const withRoom: Launch = (stream, id, work) => hasRoom(scope) && launch(stream, id, work)
+            const given = () => (hasRoom(scope) ? withRoom : null)
             const tenant = tenants.get(scope.key)
-            const isBusy =
-              tenant !== undefined && (tenant.inFlight >= tenant.inFlightMax || tenant.others.length + tenant.deliveries.length > 0)
-            return isBusy ? null : launcher(scope)
+            return tenant === undefined
+              ? Effect.sync(given)
+              : Effect.match(lookUpLimit(tenant), { onSuccess: given, onFailure: () => null })
           },
           sweep,
           drain,
