@@ -155,8 +155,7 @@ export class Worker extends Context.Service<
           tenant.inFlight < tenant.inFlightMax && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
 
         /** For a run that nobody has offered: those that wait have their turn first. */
-        const hasRoom = ({ key }: Scope) => {
-          const tenant = tenants.get(key)
+        const hasRoom = (tenant: Tenant | undefined) => {
           if (stopped || inFlight >= inFlightMax) return false
           return tenant === undefined || (tenant.inFlight < tenant.inFlightMax && tenant.others.length + tenant.deliveries.length === 0)
         }
@@ -403,13 +402,16 @@ export class Worker extends Context.Service<
           launcher: (scope) => {
             if (!isOurs(scope)) return Effect.succeed(null)
             const launch = launcher(scope)
-            // Of the events that come here at the same time, not all may find room.
-            const withRoom: Launch = (stream, id, work) => hasRoom(scope) && launch(stream, id, work)
-            const given = () => (hasRoom(scope) ? withRoom : null)
-            const tenant = tenants.get(scope.key)
-            return tenant === undefined
-              ? Effect.sync(given)
-              : Effect.match(lookUpLimit(tenant), { onSuccess: given, onFailure: () => null })
+            const roomWith = (max: number) => {
+              const tenant = tenants.get(scope.key)
+              if (tenant !== undefined) tenant.inFlightMax = max
+              return hasRoom(tenant)
+            }
+            return Effect.match(settings.resolve(scope, "runs.inFlightMax"), {
+              onFailure: () => null,
+              // Of the events that come here at the same time, not all may find room.
+              onSuccess: (max) => (roomWith(max) ? (stream, id, work) => roomWith(max) && launch(stream, id, work) : null)
+            })
           },
           sweep,
           drain,

@@ -9,6 +9,7 @@ import type { StoredEvent } from "#services/ports/journal.ts"
 import { Quotas } from "#services/quotas.ts"
 import { Settings } from "#services/settings.ts"
 import { PredecessorDied } from "#services/suspects.ts"
+import { Worker } from "#services/worker.ts"
 import { type Engine, quiet, withFolder } from "../support/engine.ts"
 import { type Erp, startErp } from "../support/erp.ts"
 import { customer, ordersFlow, origin, publishOrders, webhook } from "../support/orders.ts"
@@ -125,6 +126,27 @@ describe("arrivals", () => {
       })
     )
   )
+  it("begin as many runs as the tenant may have in hand; the others wait for their turn", async () => {
+    const erp = await startErp(() => "hang")
+    await withFolder((start) =>
+      start().runPromise(
+        Effect.gen(function* () {
+          const { scope, endpointId } = yield* installed(erp)
+          yield* (yield* Settings).set(scope, "runs.inFlightMax", 3, {}, origin)
+          const answers = yield* sendAll(endpointId, [1, 2, 3, 4, 5, 6, 7, 8])
+          assert.isTrue(answers.every((answer) => "status" in answer && answer.status === 200))
+          while (erp.calls.length < 3) yield* Effect.promise(() => new Promise((resolve) => setImmediate(resolve)))
+          assert.strictEqual((yield* Worker).figures().inFlight, 3)
+          assert.lengthOf(
+            types(yield* events(scope)).filter((type) => type === "RunStarted"),
+            3
+          )
+          // What hangs ends with the app.
+          yield* Effect.promise(() => erp.close())
+        })
+      )
+    )
+  })
   it(
     "are recorded before anything is done for them, after the process before this one has died",
     world(
