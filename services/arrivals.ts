@@ -11,6 +11,7 @@ import { quotaWindowAt } from "#domain/quota.ts"
 import type { TenantScope } from "#domain/scope.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { Quotas } from "./quotas.ts"
+import { Suspects } from "./suspects.ts"
 import { type Part, PartRefused, Transact, type Transacted } from "./transact.ts"
 
 /** An event with its routing and the beginnings of its runs, decided and not written yet. */
@@ -46,7 +47,7 @@ const carefulMillis = 1_000
 export class Arrivals extends Context.Service<
   Arrivals,
   {
-    /** Whether it is worth a try: where not, everything goes the ordinary way. */
+    /** Whether it is worth a try: the journal can, no death was close (R14), the tenant is not near its limit. Else the ordinary way. */
     readonly open: (scope: TenantScope, now: number) => boolean
     /**
      * Plans an event and records it with what it leads to and with its unit of the quota: all or nothing. False: nothing was, as there is
@@ -61,6 +62,7 @@ export class Arrivals extends Context.Service<
     Effect.gen(function* () {
       const { together } = yield* Transact
       const quotas = yield* Quotas
+      const suspects = yield* Suspects
       const fork = yield* FiberSet.makeRuntime<never, void, never>()
       const waiting = new Map<TenantKey, Array<Waiting>>()
       /** How many the newest group had. */
@@ -163,7 +165,7 @@ export class Arrivals extends Context.Service<
       })
 
       return Arrivals.of({
-        open: ({ key }, now) => together !== null && (careful.get(key) ?? 0) <= now,
+        open: ({ key }, now) => together !== null && suspects.calm() && (careful.get(key) ?? 0) <= now,
         // What has begun waits for its end: nobody may leave in between.
         record: (scope, deliveryId, plan) => Effect.uninterruptible(record(scope, deliveryId, plan))
       })

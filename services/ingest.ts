@@ -156,7 +156,7 @@ export class Ingest extends Context.Service<
         const origin: Origin = { actor: incoming.actor, correlationId: deliveryId }
         const contents = [{ slot: "event", bytes: encodeDeliveryContent(head, incoming.bodyBytes) }]
         const trigger = { ...head, body: incoming.body }
-        const launch = yield* worker.launcher(scope)
+        const launch = arrivals.open(scope, receivedAt) ? yield* worker.launcher(scope) : null
         const options = { origin, contents, presumeAbsent: true }
         const plan = launch === null ? null : router.plan(scope, { command, options, trigger }, launch)
         if (plan !== null && (yield* arrivals.record(scope, deliveryId, plan))) {

@@ -16,7 +16,7 @@ import { type Run, type RunEvent, type RunRejection, run } from "#domain/run.ts"
 import { type StreamName, streamName, type TenantScope } from "#domain/scope.ts"
 import { tenant } from "#domain/tenant.ts"
 import { TooBusy } from "./actors.ts"
-import { type Arrival, Arrivals, carefulUnits, type Recorded } from "./arrivals.ts"
+import { type Arrival, carefulUnits, type Recorded } from "./arrivals.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { Enablements } from "./enablements.ts"
@@ -107,7 +107,6 @@ export class Router extends Context.Service<
     Router,
     Effect.gen(function* () {
       const { forget, peek, read, transact } = yield* Transact
-      const arrivals = yield* Arrivals
       const outbound = yield* Outbound
       const enablements = yield* Enablements
       const flows = yield* Flows
@@ -289,7 +288,6 @@ export class Router extends Context.Service<
       const plan = Effect.fnUntraced(function* (scope: TenantScope, incoming: Incoming, launch: Launch) {
         const { command, options, trigger } = incoming
         const { deliveryId, receivedAt } = command
-        if (!arrivals.open(scope, receivedAt) || !suspects.calm()) return null
         const enabled = yield* enablements.enabled(scope)
         const { status } = peek(tenant, scope, "self") ?? (yield* read(tenant, scope, "self")).state ?? {}
         if (status === "suspended") return null
