@@ -181,6 +181,24 @@ export class Router extends Context.Service<
           state.status === "absent" ? Effect.fail(new TooBusy({ reason: "A run of the event is being recorded." })) : Effect.void
         )
 
+      /** What is the same of a run however it is recorded. */
+      const startOf = (
+        deliveryId: DeliveryId,
+        trigger: TriggerData,
+        flow: CompiledFlow,
+        enabled: Enablement,
+        connectionId: ConnectionId | undefined
+      ) => ({
+        runId: runIdOf(deliveryId, flow.flowId, "route"),
+        flow,
+        deliveryId,
+        content: contentRef(`delivery-${deliveryId}`, "event"),
+        trigger,
+        purpose: "route" as const,
+        bindings: enabled.flows[flow.flowId]?.bindings ?? {},
+        connectionId
+      })
+
       const startRuns = Effect.fnUntraced(function* (
         scope: TenantScope,
         id: DeliveryId,
@@ -194,18 +212,12 @@ export class Router extends Context.Service<
         const runs: Array<RoutedRun> = []
         const records: Array<Effect.Effect<void, RouteError>> = []
         for (const flow of wanted) {
-          const runId = runIdOf(id, flow.flowId, "route")
+          const start = startOf(id, trigger, flow, enabled, connectionId)
+          const { runId } = start
           runs.push({ flowId: flow.flowId, version: flow.version, runId })
           const onRecord = Deferred.makeUnsafe<void, RouteError>()
           const work = runner.begin(scope, {
-            runId,
-            flow,
-            deliveryId: id,
-            content: contentRef(`delivery-${id}`, "event"),
-            trigger,
-            purpose: "route",
-            bindings: enabled.flows[flow.flowId]?.bindings ?? {},
-            connectionId,
+            ...start,
             reserved,
             onRecord: () => Deferred.doneUnsafe(onRecord, Effect.void)
           })
@@ -252,24 +264,18 @@ export class Router extends Context.Service<
       /** Begins a run whose first append waits for its event's; null: it is in somebody's hands already. */
       const beginWith = (
         scope: TenantScope,
-        { command: { connectionId, content, deliveryId }, trigger }: Incoming,
+        { command: { connectionId, deliveryId }, trigger }: Incoming,
         flow: CompiledFlow,
         enabled: Enablement,
         launch: Launch
       ): Beginning | null => {
-        const runId = runIdOf(deliveryId, flow.flowId, "route")
+        const start = startOf(deliveryId, trigger, flow, enabled, connectionId)
+        const { runId } = start
         const routed = { flowId: flow.flowId, version: flow.version, runId }
         const part = Deferred.makeUnsafe<Part | null>()
         const recorded = Deferred.makeUnsafe<Transacted<Run, RunEvent> | null>()
         const work = runner.begin(scope, {
-          runId,
-          flow,
-          deliveryId,
-          content,
-          trigger,
-          purpose: "route",
-          bindings: enabled.flows[flow.flowId]?.bindings ?? {},
-          connectionId,
+          ...start,
           reserved: Effect.void,
           joining: {
             by: outbound.now() + beforehandMillis,
