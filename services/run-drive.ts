@@ -52,7 +52,14 @@ export interface Drive {
   /** Steps of whose last call a probe has just told that it was not carried out; who comes later asks again. */
   readonly absent: Set<string>
   onRecord: (() => void) | undefined
-  reserved: Effect.Effect<unknown, TransactError | RunRejection>
+  readonly reserved: Effect.Effect<unknown, TransactError | RunRejection>
+}
+
+/** What a run brings along that has just begun. */
+export interface Beginning {
+  readonly joining: Joining | undefined
+  readonly reserved: Drive["reserved"]
+  readonly onRecord: () => void
 }
 
 /** Content that may wait for the next append, in characters: more is written at once. */
@@ -70,7 +77,8 @@ export const newDrive = (
     readonly connectionId: ConnectionId | undefined
   },
   settings: SettingsChain,
-  state: Run
+  state: Run,
+  beginning?: Beginning
 ): Drive => ({
   scope,
   runId: start.runId,
@@ -89,11 +97,11 @@ export const newDrive = (
   commands: [],
   contents: [],
   kept: 0,
-  presumeAbsent: false,
-  joining: undefined,
+  presumeAbsent: beginning !== undefined,
+  joining: beginning?.joining,
   absent: new Set(),
-  onRecord: undefined,
-  reserved: Effect.void
+  onRecord: beginning?.onRecord,
+  reserved: beginning?.reserved ?? Effect.void
 })
 
 /** Decides on the state in hand; it is written with the next flush. */

@@ -71,7 +71,7 @@ export class Connections {
   }
 
   private use(connection: Connection, exchange: Exchange) {
-    exchange.released = () => this.release(connection)
+    exchange.whenReleased(() => this.release(connection))
     connection.client.dispatch(exchange.options, exchange)
   }
 
