@@ -58,6 +58,7 @@ export const spawnPlatform = async ({
       "--max-semi-space-size=16",
       "--heap-growing-percent=55",
       "--no-allocation-site-pretenuring",
+      "--no-memory-reducer",
       ...nodeArguments,
       join(root, "infra/tributary.mjs"),
       "start",

@@ -19,7 +19,7 @@ const newsMillis = 25
 /** A thread that ended is started again after this time, doubled each time up to the last. */
 const restartMillis = { first: 250, last: 10_000 }
 /** Its heap is small: the caches of the projections are bounded. */
-const resourceLimits = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 256 }
+const resourceLimits = { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 256 }
 /** Questions under way; what comes beyond is refused (R35). */
 const askedMax = 4096
 
