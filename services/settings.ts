@@ -115,16 +115,19 @@ export class Settings extends Context.Service<
         return known === undefined ? Effect.map(read(settings, scope, "self"), (found) => keep(scope, found)) : Effect.succeed(known.state)
       }
 
-      const chainWith = <E>(scope: Scope, target: SettingTarget, stateOf: (scope: Scope) => Effect.Effect<SettingsState, E>) =>
-        Effect.gen(function* () {
-          return {
-            platform: yield* stateOf(platformScope),
-            space: scope.level === "platform" ? noSettings : yield* stateOf(spaceScope(scope.space)),
-            tenant: scope.level === "tenant" ? yield* stateOf(scope) : undefined,
-            connectorId: target.connectorId,
-            flowId: target.flowId
-          } satisfies SettingsChain
-        })
+      const chainWith = Effect.fnUntraced(function* <E>(
+        scope: Scope,
+        target: SettingTarget,
+        stateOf: (scope: Scope) => Effect.Effect<SettingsState, E>
+      ) {
+        return {
+          platform: yield* stateOf(platformScope),
+          space: scope.level === "platform" ? noSettings : yield* stateOf(spaceScope(scope.space)),
+          tenant: scope.level === "tenant" ? yield* stateOf(scope) : undefined,
+          connectorId: target.connectorId,
+          flowId: target.flowId
+        } satisfies SettingsChain
+      })
       const chain = (scope: Scope, target: SettingTarget = {}): Effect.Effect<SettingsChain, ReadError> => {
         const platform = states.get(platformScope.key)
         const space = scope.level === "platform" ? undefined : states.get(scope.space)

@@ -204,7 +204,7 @@ export class Transact extends Context.Service<
         id: entropy.eventId(),
         type: event._tag,
         version: aggregate.events.versionOf(event._tag),
-        data: JSON.stringify(aggregate.events.encode(event))
+        data: aggregate.events.encode(event)
       })
 
       /** Load when it has to be, decide, append, and again when somebody else was first. */

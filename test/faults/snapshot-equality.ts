@@ -28,7 +28,7 @@ interface StoredFields {
   readonly data: string
 }
 const storedOf = ({ events }: AnyAggregate, steps: ReadonlyArray<Step>): ReadonlyArray<StoredFields> =>
-  steps.map(({ event }) => ({ type: event._tag, version: events.versionOf(event._tag), data: JSON.stringify(events.encode(event)) }))
+  steps.map(({ event }) => ({ type: event._tag, version: events.versionOf(event._tag), data: events.encode(event) }))
 
 const differs = ({ workDue }: AnyAggregate, left: unknown, right: unknown): boolean =>
   !isDeepStrictEqual(left, right) || (workDue !== undefined && workDue(left) !== workDue(right))

@@ -10,7 +10,7 @@ export const replays = <State, Command, Event extends { readonly _tag: string },
 ) =>
   property("has the same state from stored events, with a snapshot anywhere between", Schema.Array(events), (past) => {
     const { versionOf, encode, decode } = aggregate.events
-    const stored = past.map((event) => decode(event._tag, versionOf(event._tag), JSON.parse(JSON.stringify(encode(event)))))
+    const stored = past.map((event) => decode(event._tag, versionOf(event._tag), JSON.parse(encode(event))))
     const state = fold(aggregate, aggregate.initialState, stored)
     for (let length = 0; length <= stored.length; length++) {
       const before = fold(aggregate, aggregate.initialState, stored.slice(0, length))
