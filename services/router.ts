@@ -7,29 +7,28 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Result from "effect/Result"
 import { contentRef } from "#domain/content.ts"
-import { type Delivery, type DeliveryCommand, delivery, type PassedFlow, type RoutedRun } from "#domain/delivery.ts"
+import { type Delivery, type DeliveryCommand, delivery, type RoutedRun } from "#domain/delivery.ts"
 import type { Enablement } from "#domain/enablement.ts"
-import type { ConnectionId, ConnectorId, DeliveryId, FlowId, RunId } from "#domain/ids.ts"
+import type { ConnectionId, DeliveryId, FlowId, RunId } from "#domain/ids.ts"
 import { type QuotaDecision, quotaWindowAt } from "#domain/quota.ts"
 import { type Origin, systemActor } from "#domain/recorded.ts"
-import { type Run, type RunEvent, type RunRejection, run } from "#domain/run.ts"
+import { type RunRejection, run } from "#domain/run.ts"
 import { type StreamName, streamName, type TenantScope } from "#domain/scope.ts"
 import { tenant } from "#domain/tenant.ts"
 import { TooBusy } from "./actors.ts"
-import { type Arrival, carefulUnits, type Recorded } from "./arrivals.ts"
+import { type Arrival, carefulUnits } from "./arrivals.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { Enablements } from "./enablements.ts"
+import { type Incoming, type Launch, matching, planning, startOf } from "./event-plan.ts"
 import { type CompiledFlow, Flows } from "./flows.ts"
-import { runIdOf } from "./identities.ts"
-import type { NewContent } from "./ports/journal.ts"
 import { Outbound } from "./ports/outbound.ts"
 import { Ownership } from "./ports/ownership.ts"
 import { Payloads } from "./ports/payloads.ts"
 import { Quotas } from "./quotas.ts"
 import { Runner } from "./runner.ts"
 import { Suspects } from "./suspects.ts"
-import { type Part, Transact, type TransactError, type Transacted, type TransactOptions } from "./transact.ts"
+import { Transact, type TransactError } from "./transact.ts"
 
 /** An open delivery. */
 export interface RoutingItem {
@@ -37,15 +36,10 @@ export interface RoutingItem {
   readonly id: string
   readonly recovered: boolean
 }
-/** Takes a run in hand: false when somebody in this process has it already. */
-export type Launch = (stream: StreamName, id: string, work: Effect.Effect<void, unknown>) => boolean
-
 type RouteError = TransactError | RunRejection
 
 /** Events just received, kept until they are routed so that nobody has to open their content; beyond it they are opened. */
 const primedMax = 4_096
-/** Milliseconds of work for an event before it is recorded and acknowledged: what takes longer goes on after that. */
-const beforehandMillis = 20
 /** Recovered deliveries in hand. */
 const resumedMax = 65_536
 /** When the event came, or until when it was put off: who asks again after midnight gets the unit that it had (R31). */
@@ -58,24 +52,6 @@ interface OpenDelivery {
   readonly item: RoutingItem
   readonly state: Delivery
 }
-/** An event that is about to be recorded. */
-export interface Incoming {
-  readonly command: typeof DeliveryCommand.cases.ReceiveDelivery.Type
-  readonly options: TransactOptions
-  readonly trigger: TriggerData
-}
-/** A run that begins with its event: what it would have recorded, and what became of that. */
-interface Beginning {
-  readonly routed: RoutedRun
-  readonly part: Deferred.Deferred<Part | null>
-  readonly recorded: Deferred.Deferred<Transacted<Run, RunEvent> | null>
-}
-/** What became of matching one event against the tenant's flows. */
-interface Matched {
-  readonly flows: ReadonlyArray<CompiledFlow>
-  readonly passed: ReadonlyArray<PassedFlow>
-}
-
 export class Router extends Context.Service<
   Router,
   {
@@ -106,10 +82,10 @@ export class Router extends Context.Service<
   static readonly layer = Layer.effect(
     Router,
     Effect.gen(function* () {
-      const { forget, peek, read, transact } = yield* Transact
-      const outbound = yield* Outbound
+      const transactions = yield* Transact
+      const { forget, read, transact } = transactions
       const enablements = yield* Enablements
-      const flows = yield* Flows
+      const match = matching(yield* Flows)
       const ownership = yield* Ownership
       const payloads = yield* Payloads
       const quotas = yield* Quotas
@@ -120,6 +96,11 @@ export class Router extends Context.Service<
       const resumedHere = new BoundedCache<StreamName, true>(resumedMax)
       const figures = { routed: 0, refused: 0, postponed: 0, deadLettered: 0, unwanted: 0 }
       const origin = (id: string): Origin => ({ actor, correlationId: id })
+      const routed = (runs: number) => {
+        figures.routed++
+        if (runs === 0) figures.unwanted++
+      }
+      const plan = planning({ transact: transactions, enablements, match, outbound: yield* Outbound, runner, routed })
 
       /** What is open exists; that it was received before is a matter of ingest alone. */
       const record = (scope: TenantScope, id: string, command: DeliveryCommand) =>
@@ -143,27 +124,6 @@ export class Router extends Context.Service<
         return close(scope, item, { _tag: "DeadLetterEvent", reason, message })
       }
 
-      /** The enabled flows that want the event, each in the version that holds now. */
-      const match = Effect.fnUntraced(function* (scope: TenantScope, enabled: Enablement, connectorId: ConnectorId, trigger: TriggerData) {
-        const wanted: Array<CompiledFlow> = []
-        const passed: Array<PassedFlow> = []
-        for (const [id, { version }] of Object.entries(enabled.flows)) {
-          const flowId = id as FlowId
-          const found = yield* Effect.result(flows.live(scope, flowId, version))
-          if (Result.isFailure(found)) {
-            if (found.failure._tag !== "FlowNotPublished") return yield* Effect.fail(found.failure)
-            passed.push({ flowId, reason: "unpublished" })
-            continue
-          }
-          const flow = found.success
-          if (flow.document.trigger.connector !== connectorId) continue
-          if (!flow.wants(trigger.event)) passed.push({ flowId, reason: "other-event" })
-          else if (!flow.accepts(trigger)) passed.push({ flowId, reason: "condition" })
-          else wanted.push(flow)
-        }
-        return { flows: wanted, passed } satisfies Matched
-      })
-
       /** The event's content: as ingest handed it over, else opened. */
       const triggerFor = Effect.fnUntraced(function* (scope: TenantScope, item: RoutingItem) {
         const known = primed.get(item.stream)
@@ -180,24 +140,6 @@ export class Router extends Context.Service<
         Effect.flatMap(read(run, scope, runId), ({ state }) =>
           state.status === "absent" ? Effect.fail(new TooBusy({ reason: "A run of the event is being recorded." })) : Effect.void
         )
-
-      /** What is the same of a run however it is recorded. */
-      const startOf = (
-        deliveryId: DeliveryId,
-        trigger: TriggerData,
-        flow: CompiledFlow,
-        enabled: Enablement,
-        connectionId: ConnectionId | undefined
-      ) => ({
-        runId: runIdOf(deliveryId, flow.flowId, "route"),
-        flow,
-        deliveryId,
-        content: contentRef(`delivery-${deliveryId}`, "event"),
-        trigger,
-        purpose: "route" as const,
-        bindings: enabled.flows[flow.flowId]?.bindings ?? {},
-        connectionId
-      })
 
       const startRuns = Effect.fnUntraced(function* (
         scope: TenantScope,
@@ -256,77 +198,8 @@ export class Router extends Context.Service<
         )
         for (const record of recorded) yield* record
         yield* reserved
-        figures.routed++
-        if (runs.length === 0) figures.unwanted++
+        routed(runs.length)
         yield* close(scope, item, { _tag: "RouteEvent", runs, passed: matched.passed })
-      })
-
-      /** Begins a run whose first append waits for its event's; null: it is in somebody's hands already. */
-      const beginWith = (
-        scope: TenantScope,
-        { command: { connectionId, deliveryId }, trigger }: Incoming,
-        flow: CompiledFlow,
-        enabled: Enablement,
-        launch: Launch
-      ): Beginning | null => {
-        const start = startOf(deliveryId, trigger, flow, enabled, connectionId)
-        const { runId } = start
-        const routed = { flowId: flow.flowId, version: flow.version, runId }
-        const part = Deferred.makeUnsafe<Part | null>()
-        const recorded = Deferred.makeUnsafe<Transacted<Run, RunEvent> | null>()
-        const work = runner.begin(scope, {
-          ...start,
-          reserved: Effect.void,
-          joining: {
-            by: outbound.now() + beforehandMillis,
-            record: (mine) =>
-              Effect.andThen(
-                Deferred.succeed(part, mine),
-                Effect.flatMap(Deferred.await(recorded), (done) => (done === null ? Effect.interrupt : Effect.succeed(done)))
-              )
-          },
-          onRecord: () => {}
-        })
-        const guarded = Effect.onExit(work, () => Deferred.succeed(part, null))
-        return launch(streamName(scope, `run-${runId}`), runId, guarded) ? { routed, part, recorded } : null
-      }
-
-      const plan = Effect.fnUntraced(function* (scope: TenantScope, incoming: Incoming, launch: Launch) {
-        const { command, options, trigger } = incoming
-        const { deliveryId, receivedAt } = command
-        const enabled = yield* enablements.enabled(scope)
-        const { status } = peek(tenant, scope, "self") ?? (yield* read(tenant, scope, "self")).state ?? {}
-        if (status === "suspended") return null
-        const { flows: wanted, passed } = yield* match(scope, enabled, command.connectorId, trigger)
-        const begun: Array<Beginning> = []
-        const settle = (recorded: Recorded | null) => {
-          begun.forEach((each, index) =>
-            Deferred.doneUnsafe(each.recorded, Effect.succeed(recorded === null ? null : recorded[index + 1]!))
-          )
-          if (recorded === null) return
-          forget(scope, `delivery-${deliveryId}`)
-          figures.routed++
-          if (begun.length === 0) figures.unwanted++
-        }
-        for (const flow of wanted) {
-          const beginning = beginWith(scope, incoming, flow, enabled, launch)
-          if (beginning !== null) begun.push(beginning)
-        }
-        const runs: Array<Part> = []
-        let { bytes } = command
-        for (const { part } of begun) {
-          const ready = yield* Deferred.await(part)
-          if (ready === null) continue
-          runs.push(ready)
-          for (const content of ready.options.contents as ReadonlyArray<NewContent>) bytes += content.bytes.length
-        }
-        if (runs.length < wanted.length) {
-          settle(null)
-          return null
-        }
-        const routing: DeliveryCommand = { _tag: "RouteEvent", runs: begun.map(({ routed }) => routed), passed }
-        const received: Part = { aggregate: delivery, id: deliveryId, commands: [command, routing], options }
-        return { deliveryId, receivedAt, bytes, parts: [received, ...runs], settle } satisfies Arrival
       })
 
       /** Found open in nobody's hands: recorded before it is tried again, so that an event that kills the process is put aside. */
