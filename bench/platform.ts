@@ -1,10 +1,14 @@
 /** The subject: the real platform, started as its own process on a temporary data folder and set up through its HTTP API. */
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { type Child, freePort, launch, until } from "./child.ts"
 import { dataFolderOf, masterKeyFileOf } from "./embedded.ts"
 import { SECRET } from "./reference/payload.mjs"
 
 const root = join(import.meta.dirname, "..")
+/** As `npm start` has them. */
+const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { readonly scripts: { readonly start: string } }
+const engineFlags = scripts.start.match(/--\S+/gu) ?? []
 const readySeconds = 60
 /** Of any one answer of the API. */
 const answerMillis = 30_000
@@ -55,10 +59,7 @@ export const spawnPlatform = async ({
   const port = await freePort()
   const child = launch(
     [
-      "--max-semi-space-size=16",
-      "--heap-growing-percent=55",
-      "--no-allocation-site-pretenuring",
-      "--no-memory-reducer",
+      ...engineFlags,
       ...nodeArguments,
       join(root, "infra/tributary.mjs"),
       "start",

@@ -1,4 +1,4 @@
-/** Plans an event before it is recorded: the flows that want it, and the beginnings of its runs, to be recorded together with it. */
+/** Which flows want an event and how its runs start; and its plan, where it is recorded together with their beginnings. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Result from "effect/Result"
@@ -32,7 +32,7 @@ export interface Incoming {
   readonly trigger: TriggerData
 }
 /** A run that begins with its event: what it would have recorded, and what became of that. */
-interface Beginning {
+interface JoiningRun {
   readonly routed: RoutedRun
   readonly part: Deferred.Deferred<Part | null>
   readonly recorded: Deferred.Deferred<Transacted<Run, RunEvent> | null>
@@ -66,7 +66,7 @@ export const matching = (flows: Flows["Service"]) =>
   })
 
 /** What is the same of a run however it is recorded. */
-export const startOf = (
+export const runStartOf = (
   deliveryId: DeliveryId,
   trigger: TriggerData,
   flow: CompiledFlow,
@@ -83,6 +83,7 @@ export const startOf = (
   connectionId
 })
 
+/** What planning draws on. */
 export interface Planning {
   readonly transact: Pick<Transact["Service"], "forget" | "peek" | "read">
   readonly enablements: Enablements["Service"]
@@ -102,8 +103,8 @@ export const planning = ({ transact: { forget, peek, read }, enablements, match,
     flow: CompiledFlow,
     enabled: Enablement,
     launch: Launch
-  ): Beginning | null => {
-    const start = startOf(deliveryId, trigger, flow, enabled, connectionId)
+  ): JoiningRun | null => {
+    const start = runStartOf(deliveryId, trigger, flow, enabled, connectionId)
     const { runId } = start
     const routed = { flowId: flow.flowId, version: flow.version, runId }
     const part = Deferred.makeUnsafe<Part | null>()
@@ -132,7 +133,7 @@ export const planning = ({ transact: { forget, peek, read }, enablements, match,
     const { status } = peek(tenant, scope, "self") ?? (yield* read(tenant, scope, "self")).state ?? {}
     if (status === "suspended") return null
     const { flows: wanted, passed } = yield* match(scope, enabled, command.connectorId, trigger)
-    const begun: Array<Beginning> = []
+    const begun: Array<JoiningRun> = []
     const settle = (recorded: Recorded | null) => {
       begun.forEach((each, index) => Deferred.doneUnsafe(each.recorded, Effect.succeed(recorded === null ? null : recorded[index + 1]!)))
       if (recorded === null) return

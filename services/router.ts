@@ -20,7 +20,7 @@ import { type Arrival, carefulUnits } from "./arrivals.ts"
 import { BoundedCache } from "./bounded-cache.ts"
 import { type TriggerData, triggerOf } from "./delivery-content.ts"
 import { Enablements } from "./enablements.ts"
-import { type Incoming, type Launch, matching, planning, startOf } from "./event-plan.ts"
+import { type Incoming, type Launch, matching, planning, runStartOf } from "./event-plan.ts"
 import { type CompiledFlow, Flows } from "./flows.ts"
 import { Outbound } from "./ports/outbound.ts"
 import { Ownership } from "./ports/ownership.ts"
@@ -154,7 +154,7 @@ export class Router extends Context.Service<
         const runs: Array<RoutedRun> = []
         const records: Array<Effect.Effect<void, RouteError>> = []
         for (const flow of wanted) {
-          const start = startOf(id, trigger, flow, enabled, connectionId)
+          const start = runStartOf(id, trigger, flow, enabled, connectionId)
           const { runId } = start
           runs.push({ flowId: flow.flowId, version: flow.version, runId })
           const onRecord = Deferred.makeUnsafe<void, RouteError>()

@@ -328,38 +328,32 @@ export class Worker extends Context.Service<
           else offerAt(item.scope, { stream: item.stream, ...kindAndIdOf(item.stream), recovered: false }, item.dueAt)
         }
 
+        /** Takes up what stands in the index, a page at a time, while there is room. */
+        const takeUpAll = Effect.fnUntraced(function* (
+          of: { readonly before: number; readonly key?: ScopeKey },
+          at: number,
+          wanted: (item: WorkItem) => boolean
+        ) {
+          let after: WorkItem | undefined
+          while (!stopped && ready < limits.ready) {
+            const items = yield* openWork.due({ ...of, limit: limits.sweepPage, ...(after === undefined ? {} : { after }) })
+            for (const item of items) if (wanted(item)) takeUp(item, at)
+            if (items.length < limits.sweepPage) return
+            after = items.at(-1)
+          }
+        })
+
         /** A ticket says only that the tenant has work: what it is stands in the index. */
         const work = Effect.fnUntraced(function* (ticket: Ticket) {
           const at = now()
-          let after: WorkItem | undefined
-          while (ready < limits.ready) {
-            const items = yield* openWork.due({
-              before: at,
-              limit: limits.sweepPage,
-              key: ticket.scope.key,
-              ...(after === undefined ? {} : { after })
-            })
-            for (const item of items) takeUp(item, at)
-            if (items.length < limits.sweepPage) break
-            after = items.at(-1)
-          }
+          yield* takeUpAll({ before: at, key: ticket.scope.key }, at, () => true)
           yield* ticket.done
         })
 
         /** Takes up what nobody announced here, as after a start or when a bucket was taken over: no message is needed for it. */
-        const sweep = Effect.gen(function* () {
+        const sweep = Effect.suspend(() => {
           const at = now()
-          let after: WorkItem | undefined
-          while (!stopped && ready < limits.ready) {
-            const items = yield* openWork.due({
-              before: at + limits.horizonMillis,
-              limit: limits.sweepPage,
-              ...(after === undefined ? {} : { after })
-            })
-            for (const item of items) if (isOurs(item.scope)) takeUp(item, at)
-            if (items.length < limits.sweepPage) break
-            after = items.at(-1)
-          }
+          return takeUpAll({ before: at + limits.horizonMillis }, at, ({ scope }) => isOurs(scope))
         }).pipe(Effect.catch((error) => Effect.logWarning("The open-work index could not be read; it is tried again.", error.message)))
 
         /** What is ready and has another owner now is left to it; what is in hand is finished, and fenced by its revision. */

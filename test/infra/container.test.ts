@@ -58,11 +58,12 @@ describe("the image", () => {
     assert.match(dockerfile, /^ENTRYPOINT \["node", .*"infra\/tributary\.mjs"\]$/mu)
     assert.match(dockerfile, /^HEALTHCHECK [\s\S]*\/healthz/mu)
   })
-  it("takes the memory settings of npm start", () => {
+  it("takes the memory settings of npm start, as the command does that hands over", () => {
     const [, variables, flags] = /^((?:\S+=\S+ )+)exec node ((?:--\S+ )+)/u.exec(manifest.scripts.start)!
     assert.include(dockerfile, `    ${variables}\\\n`)
     const quoted = flags!.trim().replaceAll(" ", '", "')
     assert.include(dockerfile, `["node", "${quoted}", "infra/`)
+    assert.include(read("infra/tributary.mjs"), `const flags = ["${quoted}"]`)
   })
 })
 
