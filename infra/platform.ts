@@ -84,8 +84,7 @@ export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | LogPorts | Sha
     Layer.provideMerge(Layer.mergeAll(Flows.layer, Connections.layer, Endpoints.layer)),
     Layer.provideMerge(policy)
   )
-  const worker = Option.isSome(settings.runsInFlight) ? Worker.layerWith(settings.runsInFlight.value) : Worker.layer
-  const running = worker.pipe(
+  const running = Worker.layerWith(Option.isSome(settings.runsInFlight) ? { inFlight: settings.runsInFlight.value } : {}).pipe(
     Layer.provideMerge(Router.layer),
     Layer.provideMerge(Arrivals.layer),
     Layer.provideMerge(Runner.layer),

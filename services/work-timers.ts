@@ -1,10 +1,12 @@
 /** Wakes what becomes due soon: one sleeping fiber for the earliest. What is not kept here is found in the open-work index. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import type { StreamName } from "#domain/scope.ts"
+import type { Scope, ScopeKey, StreamName } from "#domain/scope.ts"
 import { DueQueue } from "./due-queue.ts"
+import { hasShare } from "./work-queue.ts"
 
 export interface WorkTimersOptions<Item> {
+  /** Shared by all tenants; what comes beyond a tenant's share is left to the index. */
   readonly max: number
   readonly now: () => number
   /** Runs an effect on its own, as long as the worker lives. */
@@ -12,11 +14,13 @@ export interface WorkTimersOptions<Item> {
   readonly due: (item: Item) => void
 }
 
-export class WorkTimers<Item extends { readonly stream: StreamName }> {
+export class WorkTimers<Item extends { readonly scope: Scope; readonly stream: StreamName }> {
   readonly #options: WorkTimersOptions<Item>
   readonly #queue = new DueQueue<Item>()
   /** One timer for a stream, the first. */
   readonly #streams = new Set<StreamName>()
+  /** How many each tenant has. */
+  readonly #held = new Map<ScopeKey, number>()
   #armed: { readonly at: number; readonly fiber: Fiber.Fiber<void> } | undefined
 
   constructor(options: WorkTimersOptions<Item>) {
@@ -29,8 +33,10 @@ export class WorkTimers<Item extends { readonly stream: StreamName }> {
 
   /** `at`: epoch milliseconds. */
   add(at: number, item: Item): void {
-    if (this.#queue.size >= this.#options.max || this.#streams.has(item.stream)) return
+    const held = this.#held.get(item.scope.key) ?? 0
+    if (this.#streams.has(item.stream) || !hasShare(held, this.#queue.size, this.#options.max)) return
     this.#streams.add(item.stream)
+    this.#held.set(item.scope.key, held + 1)
     this.#queue.add(at, item)
     this.#arm()
   }
@@ -50,6 +56,9 @@ export class WorkTimers<Item extends { readonly stream: StreamName }> {
     const now = this.#options.now()
     for (let item = this.#queue.take(now); item !== undefined; item = this.#queue.take(now)) {
       this.#streams.delete(item.stream)
+      const left = this.#held.get(item.scope.key)! - 1
+      if (left === 0) this.#held.delete(item.scope.key)
+      else this.#held.set(item.scope.key, left)
       this.#options.due(item)
     }
     this.#arm()

@@ -16,10 +16,12 @@ import { ParkedRuns } from "./parked-runs.ts"
 import { Bus, type Ticket } from "./ports/bus.ts"
 import { OpenWork, type WorkItem } from "./ports/open-work.ts"
 import { Ownership } from "./ports/ownership.ts"
+import type { JournalUnavailable } from "./ports/unavailable.ts"
 import { Router } from "./router.ts"
 import { Runner } from "./runner.ts"
 import { Settings } from "./settings.ts"
 import { Transact } from "./transact.ts"
+import { type Item, type Tenant, WorkQueue, type WorkQueueLimits } from "./work-queue.ts"
 import { WorkTimers } from "./work-timers.ts"
 
 export const limits = {
@@ -27,12 +29,14 @@ export const limits = {
   inFlight: 8_192,
   /** Deliveries routed together, and items taken from one tenant before the next has its turn. */
   quantum: 64,
-  /** Items kept in memory; beyond it they wait in the index. */
+  /** Items in memory, and timers; beyond it, and beyond a tenant's share of it, they wait in the index. */
   ready: 50_000,
-  /** The index is looked through this often, and this far ahead. */
+  /** The index is looked through this often and this far ahead: so many pages at once, and the next ones a moment later. */
   sweepMillis: 15_000,
   horizonMillis: 60_000,
-  sweepPage: 1_000,
+  page: 1_000,
+  sweepPages: 16,
+  sweepPauseMillis: 1_000,
   /** Pause before an item that failed in our own hands is tried again: doubled each time, up to the maximum. */
   retryMillis: 100,
   retryMaxMillis: 30_000,
@@ -40,38 +44,18 @@ export const limits = {
   defectsMax: 3
 } as const
 
-interface Item {
-  readonly stream: StreamName
-  readonly kind: string
-  readonly id: string
-  /** Found in the index without anybody holding it: a crash came in between (R14). */
-  readonly recovered: boolean
-}
-/** A tenant, or the space with work of its own. */
-interface Tenant {
-  readonly scope: SpaceScope | TenantScope
-  readonly deliveries: Array<Item>
-  /** Runs, and integrations whose waiting runs are to be told. */
-  readonly others: Array<Item>
-  inFlight: number
-  /** `runs.inFlightMax` as it held at the last routing. */
-  inFlightMax: number
-  routing: boolean
-  /** In the ring of those that have their turn. */
-  queued: boolean
-}
-type Hold = "ready" | "active" | "again"
 /** What a later release wrote is no bug: it is left alone for a process that can read it, which takes the bucket over (R5). */
 const unknownEventOf = ({ reasons }: Cause.Cause<unknown>): UnknownEvent | undefined => {
   for (const reason of reasons) if (Cause.isDieReason(reason) && reason.defect instanceof UnknownEvent) return reason.defect
   return undefined
 }
-/** Until the setting was looked up. */
-const firstInFlightMax = limits.quantum
 /** The actors that change a stream while we have it in hand. */
 const ours = new Set(["router", "runner"])
 /** Streams whose open work is ours. */
 const kinds = new Set(["delivery", "run", "integration"])
+
+/** Bounds that a process may set for itself. */
+export type WorkerBounds = Partial<Pick<WorkQueueLimits, "inFlight" | "ready">>
 
 export interface WorkerFigures {
   readonly ready: number
@@ -99,8 +83,7 @@ export class Worker extends Context.Service<
     readonly idle: Effect.Effect<void>
   }
 >()("tributary/services/Worker") {
-  /** `inFlightMax`: runs and routings in hand at the same time in this process. */
-  static readonly layerWith = (inFlightMax: number) =>
+  static readonly layerWith = (bounds: WorkerBounds) =>
     Layer.effect(
       Worker,
       Effect.gen(function* () {
@@ -117,83 +100,36 @@ export class Worker extends Context.Service<
         const context = yield* Effect.context<never>()
         const clock = Effect.runSyncWith(context)(Clock.Clock)
 
-        const tenants = new Map<ScopeKey, Tenant>()
-        const ring: Array<Tenant> = []
-        const holds = new Map<StreamName, Hold>()
+        const queue = new WorkQueue({ ...limits, ...bounds })
         const failures = new Map<StreamName, number>()
-        const idlers: Array<() => void> = []
-        let ready = 0
-        let inFlight = 0
-        let stopped = false
+        /** Times that buckets came to this process. */
+        let takeovers = 0
         const now = () => clock.currentTimeMillisUnsafe()
-        const intake = new Intake({ ready: () => ready, now, fork })
+        const intake = new Intake({ ready: () => queue.takeable, now, fork })
         const timers = new WorkTimers<Item & { readonly scope: SpaceScope | TenantScope }>({
           max: limits.ready,
           now,
           fork,
           due: ({ scope, stream, recovered }) => {
-            if (!stopped && isOurs(scope)) offer(scope, stream, recovered)
+            if (isOurs(scope)) offer(scope, stream, recovered)
           }
         })
 
-        const tenantOf = (scope: SpaceScope | TenantScope): Tenant => {
-          const known = tenants.get(scope.key)
-          if (known !== undefined) return known
-          const tenant: Tenant = {
-            scope,
-            deliveries: [],
-            others: [],
-            inFlight: 0,
-            inFlightMax: firstInFlightMax,
-            routing: false,
-            queued: false
-          }
-          tenants.set(scope.key, tenant)
-          return tenant
-        }
         const isOurs = ({ key }: Scope) => ownership.owned().has(bucketOf(key))
-        const hasWork = (tenant: Tenant) =>
-          tenant.inFlight < tenant.inFlightMax && (tenant.others.length > 0 || (tenant.deliveries.length > 0 && !tenant.routing))
 
-        /** For a run that nobody has offered: those that wait have their turn first. */
-        const hasRoom = (tenant: Tenant | undefined) => {
-          if (stopped || inFlight >= inFlightMax) return false
-          return tenant === undefined || (tenant.inFlight < tenant.inFlightMax && tenant.others.length + tenant.deliveries.length === 0)
-        }
-
-        const settle = (tenant: Tenant) => {
-          if (hasWork(tenant)) {
-            if (!tenant.queued) {
-              tenant.queued = true
-              ring.push(tenant)
-            }
-          } else if (tenant.inFlight === 0 && !tenant.routing && tenant.others.length === 0 && tenant.deliveries.length === 0)
-            tenants.delete(tenant.scope.key)
-          if (ready === 0 && inFlight === 0) while (idlers.length > 0) idlers.shift()!()
-        }
-
-        const offer = (scope: Scope, stream: StreamName, recovered: boolean): void => {
-          const hold = holds.get(stream)
-          if (hold !== undefined) {
-            if (hold === "active") holds.set(stream, "again")
-            return
-          }
-          if (stopped || ready >= limits.ready || scope.level === "platform") return
+        /** False: there was no room for it. */
+        const offer = (scope: Scope, stream: StreamName, recovered: boolean): boolean => {
           const { kind, id } = kindAndIdOf(stream)
-          if (!kinds.has(kind)) return
-          const tenant = tenantOf(scope)
-          holds.set(stream, "ready")
-          ready++
-          ;(kind === "delivery" ? tenant.deliveries : tenant.others).push({ stream, kind, id, recovered })
-          settle(tenant)
+          if (scope.level === "platform" || !kinds.has(kind)) return true
+          const hasRoom = queue.offer(scope, { stream, kind, id, recovered })
           pump()
+          return hasRoom
         }
 
         const offerAt = (scope: SpaceScope | TenantScope, item: Item, at: number) => timers.add(at, { ...item, scope })
 
         const release = (tenant: Tenant, item: Item, exit: Exit.Exit<unknown, unknown>) => {
-          const again = holds.get(item.stream) === "again"
-          holds.delete(item.stream)
+          const again = queue.release(tenant, item)
           if (Exit.isSuccess(exit)) {
             failures.delete(item.stream)
             // A call of another process may be under way until then.
@@ -224,28 +160,12 @@ export class Worker extends Context.Service<
           fork(Effect.ignore(Effect.andThen(Effect.logError("Work was put aside after repeated defects.", cause), recorded)))
         }
 
-        const take = (tenant: Tenant, from: Array<Item>): Array<Item> => {
-          const room = Math.min(limits.quantum, tenant.inFlightMax - tenant.inFlight, inFlightMax - inFlight)
-          const items = from.splice(0, Math.max(1, room))
-          ready -= items.length
-          intake.admit()
-          for (const item of items) holds.set(item.stream, "active")
-          return items
-        }
-
-        const hold = (tenant: Tenant, count: number) => {
-          tenant.inFlight += count
-          inFlight += count
-        }
-
         const startRun = (tenant: Tenant, item: Item, work: Effect.Effect<unknown, unknown>) => {
-          hold(tenant, 1)
           fork(
             Effect.onExit(work, (exit) =>
               Effect.sync(() => {
-                hold(tenant, -1)
                 release(tenant, item, exit)
-                settle(tenant)
+                queue.settle(tenant)
                 pump()
               })
             ).pipe(Effect.exit, Effect.asVoid)
@@ -256,34 +176,29 @@ export class Worker extends Context.Service<
         const launcher =
           (scope: TenantScope): Launch =>
           (stream, id, work) => {
-            if (holds.has(stream)) return false
-            holds.set(stream, "active")
+            const tenant = queue.launch(scope, stream)
+            if (tenant === null) return false
             // Tried again, it may be somebody else's by then: that is said first.
-            startRun(tenantOf(scope), { stream, kind: "run", id, recovered: true }, work)
+            startRun(tenant, { stream, kind: "run", id, recovered: true }, work)
             return true
           }
 
         const lookUpLimit = (tenant: Tenant) =>
-          Effect.map(settings.resolve(tenant.scope, "runs.inFlightMax"), (max) => {
-            tenant.inFlightMax = max
-          })
+          Effect.map(settings.resolve(tenant.scope, "runs.inFlightMax"), (max) => queue.limit(tenant, max))
 
         /** Routes a batch of one tenant; the runs that it leads to are taken in hand before the deliveries are let go. */
         const startRouting = (tenant: Tenant, items: ReadonlyArray<Item>) => {
           const launch = launcher(tenant.scope as TenantScope)
-          tenant.routing = true
-          hold(tenant, items.length)
           fork(
             Effect.onExit(Effect.andThen(lookUpLimit(tenant), router.route(tenant.scope as TenantScope, items, launch)), (exit) =>
               Effect.sync(() => {
-                tenant.routing = false
-                hold(tenant, -items.length)
+                queue.routed(tenant)
                 const suspects = Exit.isSuccess(exit) ? exit.value : []
                 for (const item of items) {
                   if (suspects.includes(item)) startRun(tenant, item, router.routeSuspect(tenant.scope as TenantScope, item, launch))
                   else release(tenant, item, exit)
                 }
-                settle(tenant)
+                queue.settle(tenant)
                 pump()
               })
             ).pipe(Effect.exit, Effect.asVoid)
@@ -297,21 +212,19 @@ export class Worker extends Context.Service<
             : parkedRuns.release(scope, item.id as ConnectorId)
 
         const pump = () => {
-          while (!stopped && inFlight < inFlightMax) {
-            const tenant = ring.shift()
-            if (tenant === undefined) return
-            tenant.queued = false
-            if (tenant.others.length > 0) for (const item of take(tenant, tenant.others)) startRun(tenant, item, workOn(tenant.scope, item))
-            if (tenant.deliveries.length > 0 && !tenant.routing && tenant.inFlight < tenant.inFlightMax)
-              startRouting(tenant, take(tenant, tenant.deliveries))
-            settle(tenant)
+          for (let turn = queue.next(); turn !== undefined; turn = queue.next()) {
+            const { tenant, others, deliveries } = turn
+            for (const item of others) startRun(tenant, item, workOn(tenant.scope, item))
+            if (deliveries.length > 0) startRouting(tenant, deliveries)
           }
+          for (const tenant of queue.short()) fork(fill(tenant))
+          intake.admit()
         }
 
         transact.onWork((scope, stream, dueAt, { actor }) => {
           if (scope.level === "platform") return
           // Whoever has it in hand goes on with it anyway; only a time that it waits for, or what others change meanwhile, is news.
-          if (dueAt === 0 && holds.get(stream) === "active" && actor.kind === "system" && ours.has(actor.id)) return
+          if (dueAt === 0 && queue.isInHand(stream) && actor.kind === "system" && ours.has(actor.id)) return
           if (!isOurs(scope)) {
             // Its owner finds in the index what is due later.
             if (kinds.has(kindAndIdOf(stream).kind)) fork(bus.announce(scope))
@@ -322,86 +235,105 @@ export class Worker extends Context.Service<
           else if (ahead <= limits.horizonMillis) offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)
         })
 
-        const takeUp = (item: WorkItem, at: number) => {
-          if (item.scope.level === "platform" || holds.has(item.stream)) return
-          if (item.dueAt <= at) offer(item.scope, item.stream, item.dueAt === 0)
-          else offerAt(item.scope, { stream: item.stream, ...kindAndIdOf(item.stream), recovered: false }, item.dueAt)
+        /** Takes up what was found in the index; false: there was no room for it. */
+        const takeUp = ({ scope, stream, dueAt }: WorkItem, at: number): boolean => {
+          if (scope.level === "platform" || queue.isHeld(stream)) return true
+          if (dueAt <= at) return offer(scope, stream, dueAt === 0 && queue.isRecovered(scope))
+          offerAt(scope, { stream, ...kindAndIdOf(stream), recovered: false }, dueAt)
+          return true
         }
 
-        /** Takes up what stands in the index, a page at a time, while there is room. */
-        const takeUpAll = Effect.fnUntraced(function* (
-          of: { readonly before: number; readonly key?: ScopeKey },
-          at: number,
-          wanted: (item: WorkItem) => boolean
+        /** Goes through the index, oldest first, until the visitor has enough. Gives what came last after so many pages; null: no more. */
+        const visit = Effect.fnUntraced(function* (
+          of: { readonly before: number; readonly key?: ScopeKey; readonly after?: WorkItem },
+          visitor: (item: WorkItem) => boolean,
+          pages = Number.POSITIVE_INFINITY
         ) {
-          let after: WorkItem | undefined
-          while (!stopped && ready < limits.ready) {
-            const items = yield* openWork.due({ ...of, limit: limits.sweepPage, ...(after === undefined ? {} : { after }) })
-            for (const item of items) if (wanted(item)) takeUp(item, at)
-            if (items.length < limits.sweepPage) return
+          let { after } = of
+          for (let page = 0; page < pages && !queue.stopped; page++) {
+            const items = yield* openWork.due({ ...of, limit: limits.page, ...(after === undefined ? {} : { after }) })
+            for (const item of items) if (!visitor(item)) return null
+            if (items.length < limits.page) return null
             after = items.at(-1)
           }
+          return after ?? null
+        })
+
+        /** Takes up what one tenant has in the index, as far as there is room. */
+        const takeUpOf = Effect.fnUntraced(function* ({ key }: Scope, wanted: (item: WorkItem) => boolean) {
+          const at = now()
+          yield* visit({ before: at, key }, (item) => wanted(item) && takeUp(item, at))
+          return true
         })
 
         /** A ticket says only that the tenant has work: what it is stands in the index. */
-        const work = Effect.fnUntraced(function* (ticket: Ticket) {
-          const at = now()
-          yield* takeUpAll({ before: at, key: ticket.scope.key }, at, () => true)
-          yield* ticket.done
+        const work = (ticket: Ticket) =>
+          Effect.andThen(
+            takeUpOf(ticket.scope, () => true),
+            ticket.done
+          )
+
+        const unreadable = Effect.fnUntraced(function* (error: JournalUnavailable) {
+          yield* Effect.logWarning("The open-work index could not be read; it is tried again.", error.message)
+          return false
+        })
+
+        /** Takes up what there was no room for before. */
+        const fill = (tenant: Tenant) =>
+          takeUpOf(tenant.scope, ({ scope }) => isOurs(scope)).pipe(
+            Effect.catch(unreadable),
+            Effect.map((whole) => queue.filled(tenant, whole))
+          )
+
+        const sweepAll = Effect.fnUntraced(function* () {
+          const since = takeovers
+          for (let after: WorkItem | null | undefined; after !== null; ) {
+            const at = now()
+            const visitor = (item: WorkItem) => {
+              if (isOurs(item.scope)) takeUp(item, at)
+              return true
+            }
+            const of = { before: at + limits.horizonMillis, ...(after === undefined ? {} : { after }) }
+            after = yield* visit(of, visitor, limits.sweepPages)
+            if (after !== null) yield* Effect.sleep(limits.sweepPauseMillis)
+          }
+          if (since === takeovers) queue.lookedThrough(true)
+          pump()
+          return true
         })
 
         /** Takes up what nobody announced here, as after a start or when a bucket was taken over: no message is needed for it. */
-        const sweep = Effect.suspend(() => {
-          const at = now()
-          return takeUpAll({ before: at + limits.horizonMillis }, at, ({ scope }) => isOurs(scope))
-        }).pipe(Effect.catch((error) => Effect.logWarning("The open-work index could not be read; it is tried again.", error.message)))
+        const sweep = Effect.asVoid(Effect.catch(Effect.suspend(sweepAll), unreadable))
 
-        /** What is ready and has another owner now is left to it; what is in hand is finished, and fenced by its revision. */
-        const letGo = () => {
-          for (const tenant of tenants.values()) {
-            if (isOurs(tenant.scope)) continue
-            for (const list of [tenant.others, tenant.deliveries]) {
-              for (const { stream } of list) holds.delete(stream)
-              ready -= list.length
-              list.length = 0
-            }
-            settle(tenant)
-          }
-        }
+        const takeOver = Effect.suspend(() => {
+          takeovers++
+          queue.lookedThrough(false)
+          return sweep
+        })
 
         yield* Stream.runForEach(bus.work, (ticket) =>
           work(ticket).pipe(Effect.catch((error) => Effect.andThen(Effect.logWarning(error.message), ticket.later(1_000))))
         ).pipe(Effect.forkScoped)
-        yield* Stream.runForEach(ownership.changes, () => Effect.sync(letGo)).pipe(Effect.forkScoped)
+        yield* Stream.runForEach(ownership.changes, () => Effect.sync(() => queue.letGo(isOurs))).pipe(Effect.forkScoped)
         // It says so at once: the sweep of the start.
-        yield* Stream.runForEach(openWork.takenOver, () => sweep).pipe(Effect.forkScoped)
+        yield* Stream.runForEach(openWork.takenOver, () => takeOver).pipe(Effect.forkScoped)
         yield* Effect.sleep(limits.sweepMillis).pipe(Effect.andThen(sweep), Effect.forever, Effect.forkScoped)
 
-        const idle = Effect.callback<void>((resume) => {
-          if (ready === 0 && inFlight === 0) resume(Effect.void)
-          else idlers.push(() => resume(Effect.void))
-        })
+        const idle = Effect.callback<void>((resume) => queue.whenIdle(() => resume(Effect.void)))
         const drain = (millis: number) =>
           Effect.suspend(() => {
-            stopped = true
-            ready = 0
+            queue.stop()
             intake.admit()
-            for (const tenant of tenants.values()) for (const list of [tenant.others, tenant.deliveries]) list.length = 0
-            ring.length = 0
             return Effect.asVoid(Effect.timeoutOption(idle, millis))
           })
         yield* Effect.addFinalizer(() => drain(20_000))
         return Worker.of({
-          figures: () => ({ ready, inFlight, timers: timers.size, tenants: tenants.size }),
+          figures: () => ({ ready: queue.ready, inFlight: queue.inFlight, timers: timers.size, tenants: queue.tenants }),
           admission: intake.admission,
           launcher: (scope) => {
             if (!isOurs(scope)) return Effect.succeed(null)
             const launch = launcher(scope)
-            const roomWith = (max: number) => {
-              const tenant = tenants.get(scope.key)
-              if (tenant !== undefined) tenant.inFlightMax = max
-              return hasRoom(tenant)
-            }
+            const roomWith = (max: number) => queue.hasRoom(scope, max)
             return Effect.match(settings.resolve(scope, "runs.inFlightMax"), {
               onFailure: () => null,
               // Of the events that come here at the same time, not all may find room.
@@ -415,5 +347,5 @@ export class Worker extends Context.Service<
       })
     )
 
-  static readonly layer = Worker.layerWith(limits.inFlight)
+  static readonly layer = Worker.layerWith({})
 }

@@ -4,10 +4,12 @@
  */
 import type { DatabaseSync } from "node:sqlite"
 
-/** One scope's items, sorted by due time and stream: two lists side by side. */
+/** One scope's items, sorted by due time and stream: two lists side by side, with room at their front. */
 interface Items {
   readonly dueAt: Array<number>
   readonly streamIds: Array<number>
+  /** Places at the front that hold nothing any more. */
+  start: number
 }
 
 export class OpenWorkIndex {
@@ -34,9 +36,7 @@ export class OpenWorkIndex {
 
   add(scopeId: number, dueAt: number, streamId: number): void {
     const items = this.itemsOf(scopeId)
-    const at = firstAfter(items, dueAt, streamId)
-    items.dueAt.splice(at, 0, dueAt)
-    items.streamIds.splice(at, 0, streamId)
+    insertAt(items, firstAfter(items, dueAt, streamId), dueAt, streamId)
   }
 
   /** A scope without items keeps nothing. */
@@ -44,10 +44,9 @@ export class OpenWorkIndex {
     const items = this.byScope.get(scopeId)
     if (items === undefined) return
     const at = firstAfter(items, dueAt, streamId) - 1
-    if (items.streamIds[at] !== streamId || items.dueAt[at] !== dueAt) return
-    items.dueAt.splice(at, 1)
-    items.streamIds.splice(at, 1)
-    if (items.dueAt.length === 0) this.byScope.delete(scopeId)
+    if (at < items.start || items.streamIds[at] !== streamId || items.dueAt[at] !== dueAt) return
+    removeAt(items, at)
+    if (items.dueAt.length === items.start) this.byScope.delete(scopeId)
   }
 
   /** Visits what is due at or before a time, after an item of the order. */
@@ -69,15 +68,15 @@ export class OpenWorkIndex {
   private itemsOf(scopeId: number): Items {
     const found = this.byScope.get(scopeId)
     if (found !== undefined) return found
-    const items: Items = { dueAt: [], streamIds: [] }
+    const items: Items = { dueAt: [], streamIds: [], start: 0 }
     this.byScope.set(scopeId, items)
     return items
   }
 }
 
 /** Index of the first item behind (dueAt, streamId) in the order. */
-const firstAfter = ({ dueAt, streamIds }: Items, due: number, streamId: number): number => {
-  let low = 0
+const firstAfter = ({ dueAt, streamIds, start }: Items, due: number, streamId: number): number => {
+  let low = start
   let high = dueAt.length
   while (low < high) {
     const middle = (low + high) >> 1
@@ -85,4 +84,38 @@ const firstAfter = ({ dueAt, streamIds }: Items, due: number, streamId: number):
     else high = middle
   }
   return low
+}
+
+/** Empty places at the front beyond which they are given back, once they are more than half of all. */
+const startMax = 8
+
+const insertAt = (items: Items, at: number, due: number, streamId: number): void => {
+  const { dueAt, streamIds, start } = items
+  if (start === 0 || at - start > dueAt.length - at) {
+    dueAt.splice(at, 0, due)
+    streamIds.splice(at, 0, streamId)
+    return
+  }
+  dueAt.copyWithin(start - 1, start, at)
+  streamIds.copyWithin(start - 1, start, at)
+  dueAt[at - 1] = due
+  streamIds[at - 1] = streamId
+  items.start--
+}
+
+/** The oldest go first, from in front of all that wait: the shorter side moves. */
+const removeAt = (items: Items, at: number): void => {
+  const { dueAt, streamIds, start } = items
+  if (at - start > dueAt.length - at) {
+    dueAt.splice(at, 1)
+    streamIds.splice(at, 1)
+    return
+  }
+  dueAt.copyWithin(start + 1, start, at)
+  streamIds.copyWithin(start + 1, start, at)
+  items.start++
+  if (items.start <= startMax || items.start < dueAt.length >> 1) return
+  dueAt.splice(0, items.start)
+  streamIds.splice(0, items.start)
+  items.start = 0
 }

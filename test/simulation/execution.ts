@@ -11,6 +11,7 @@ import * as Freshness from "#services/freshness.ts"
 import { Ingest } from "#services/ingest.ts"
 import { Bus } from "#services/ports/bus.ts"
 import { Runs } from "#services/runs.ts"
+import type { WorkerBounds } from "#services/worker.ts"
 import { servicesOver } from "../support/engine.ts"
 import { webhook } from "../support/orders.ts"
 import type { BusFaults } from "./bus.ts"
@@ -28,9 +29,16 @@ export type Ports = ReturnType<typeof portsLayer>
 export type Sabotage = (ports: Ports) => Ports
 const honest: Sabotage = (ports) => ports
 
+/** What holds for each process of an execution. */
+interface Conditions {
+  readonly sabotage?: Sabotage
+  /** Of the open work in memory. */
+  readonly bounds?: WorkerBounds
+}
+
 /** Where several share the journal, each follows what the others change. */
-const servicesOf = (world: World, process: Process, alone: boolean, sabotage: Sabotage) => {
-  const services = servicesOver(sabotage(portsLayer(world, process, alone)), connectors)
+const servicesOf = (world: World, process: Process, alone: boolean, { bounds, sabotage = honest }: Conditions) => {
+  const services = servicesOver(sabotage(portsLayer(world, process, alone)), connectors, bounds)
   return alone ? services : Freshness.layer.pipe(Layer.provideMerge(services))
 }
 export type Services = Layer.Success<ReturnType<typeof servicesOf>>
@@ -41,11 +49,10 @@ const lastsMillis = 2 * 3_600_000
 /** Due later than this: put off until tomorrow. */
 const putOffMillis = 12 * 3_600_000
 
-export interface ExecutionOptions {
+export interface ExecutionOptions extends Conditions {
   readonly seed: number
   readonly plan: Plan
   readonly defects?: LogDefects
-  readonly sabotage?: Sabotage
   /** How long a process stands still, in milliseconds. */
   readonly freezes?: readonly [shortest: number, longest: number]
   readonly busFaults?: BusFaults
@@ -88,7 +95,7 @@ const beginningOf = (fixture: Fixture): Beginning => {
     world,
     installer,
     true,
-    honest,
+    {},
     (services) =>
       installer.run(install(fixture), services, (exit) => {
         installed = exit
@@ -108,11 +115,11 @@ const launch = (
   world: World,
   process: Process,
   alone: boolean,
-  sabotage: Sabotage,
+  conditions: Conditions,
   ready: (services: Context.Context<Services>) => void,
   failed: (cause: unknown) => void
 ) => {
-  process.run(Layer.buildWithScope(servicesOf(world, process, alone, sabotage), Scope.makeUnsafe()), Context.empty(), (exit) =>
+  process.run(Layer.buildWithScope(servicesOf(world, process, alone, conditions), Scope.makeUnsafe()), Context.empty(), (exit) =>
     Exit.isSuccess(exit) ? ready(exit.value) : failed(exit.cause)
   )
 }
@@ -172,7 +179,7 @@ class Play {
       this.world,
       process,
       this.#fixture.processes.length === 1,
-      this.#options.sabotage ?? honest,
+      this.#options,
       (services) => this.living.set(name, { process, services }),
       () => this.world.crash(process)
     )

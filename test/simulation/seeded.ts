@@ -25,7 +25,7 @@ const moody = (chance: Chance): VendorScript => {
 const busFaultsOf = (chance: Chance): BusFaults =>
   chance() < 0.5 ? faithful : { dropped: chance() * 0.3, doubled: chance() * 0.4, reorderedWithin: Math.floor(chance() * 50) }
 
-/** Some fixture with more deliveries, one to three processes, moody vendors, an unreliable bus, and faults by chance. */
+/** Some fixture with more deliveries, one to three processes, moody vendors, an unreliable bus, little memory, and faults by chance. */
 export const manyFaultsOf = (seed: number): Body => {
   const chance = chanceFor(seed, "body")
   const base = oneOf(chance, fixtures)
@@ -34,12 +34,15 @@ export const manyFaultsOf = (seed: number): Body => {
   const again = base.deliveries.filter(() => chance() < 0.3).map(({ order }) => ({ order, at: between(chance, 200, 20_000) }))
   const vendors = moody(chanceFor(seed, "vendors"))
   const chaos = chaosOf(chance)
+  const memory = chanceFor(seed, "memory")
   return {
     fixture: { ...base, processes, deliveries: [...base.deliveries, ...more, ...again], vendors },
     options: {
       seed,
       plan: byChance(chanceFor(seed, "faults"), chaos),
       busFaults: busFaultsOf(chance),
+      // So little that most open work waits in the index.
+      bounds: memory() < 0.25 ? { ready: 1 + Math.floor(memory() * 4) } : {},
       // Who decides at once about a call that arrives much later decides wrongly: no software can help that.
       hasty: processes.length > 1 && !chaos.faults.includes("late")
     }

@@ -45,7 +45,7 @@ import { StepCalls } from "#services/step-calls.ts"
 import { Suspects } from "#services/suspects.ts"
 import { Tenants } from "#services/tenants.ts"
 import { Transact } from "#services/transact.ts"
-import { Worker } from "#services/worker.ts"
+import { Worker, type WorkerBounds } from "#services/worker.ts"
 
 const manifests = new URL("../../connectors/", import.meta.url)
 const builtIn = readdirSync(manifests).map((file) => readFileSync(new URL(file, manifests), "utf8"))
@@ -77,7 +77,11 @@ const fatedOutbound = (fate: Fate) =>
   )
 
 /** The services of the engine, over whatever keeps the ports. */
-export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | EnginePorts, E>, connectors: ReadonlyArray<string> = builtIn) => {
+export const servicesOver = <Ports, E>(
+  ports: Layer.Layer<Ports | EnginePorts, E>,
+  connectors: ReadonlyArray<string> = builtIn,
+  bounds: WorkerBounds = {}
+) => {
   const foundation = Transact.layer.pipe(Layer.provideMerge(ports))
   const policy = Layer.mergeAll(Quotas.layer, Tenants.layer, Spaces.layer, Accounts.layer, Connectors.layerWith(connectors)).pipe(
     Layer.provideMerge(Settings.layer),
@@ -87,7 +91,7 @@ export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | EnginePorts, E
     Layer.provideMerge(Layer.mergeAll(Flows.layer, Connections.layer, Endpoints.layer)),
     Layer.provideMerge(policy)
   )
-  const running = Worker.layer.pipe(
+  const running = Worker.layerWith(bounds).pipe(
     Layer.provideMerge(Router.layer),
     Layer.provideMerge(Arrivals.layer),
     Layer.provideMerge(Runner.layer),
@@ -98,7 +102,7 @@ export const servicesOver = <Ports, E>(ports: Layer.Layer<Ports | EnginePorts, E
 }
 
 /** The engine's layers over a data folder. */
-export const engineLayer = (folder: string, fate: Fate = lives) => {
+export const engineLayer = (folder: string, fate: Fate = lives, bounds: WorkerBounds = {}) => {
   const stores = JournalLive.layer({ journalFile: join(folder, "journal.db"), vaultFile: join(folder, "vault.db"), eventTypes }).pipe(
     Layer.provide(masterKey)
   )
@@ -109,20 +113,23 @@ export const engineLayer = (folder: string, fate: Fate = lives) => {
     OwnershipLive.layer,
     OutboundLive.layer({ allow: Result.getOrThrow(parseAllowList("127.0.0.1")) })
   )
-  return servicesOver(Layer.mergeAll(fatedJournal(fate), fatedOutbound(fate)).pipe(Layer.provideMerge(Layer.mergeAll(stores, outside))))
+  const ports = Layer.mergeAll(fatedJournal(fate), fatedOutbound(fate)).pipe(Layer.provideMerge(Layer.mergeAll(stores, outside)))
+  return servicesOver(ports, builtIn, bounds)
 }
 
 export type Engine = Layer.Success<ReturnType<typeof engineLayer>>
 
 /** A data folder that goes with the test, and engines started on it one after the other. */
 export const withFolder = async (
-  body: (start: (fate?: Fate, time?: Layer.Layer<never>) => ManagedRuntime.ManagedRuntime<Engine, unknown>) => Promise<void>
+  body: (
+    start: (fate?: Fate, time?: Layer.Layer<never>, bounds?: WorkerBounds) => ManagedRuntime.ManagedRuntime<Engine, unknown>
+  ) => Promise<void>
 ) => {
   const folder = mkdtempSync(join(tmpdir(), "tributary-test-"))
   const started: Array<ManagedRuntime.ManagedRuntime<Engine, unknown>> = []
   try {
-    await body((fate, time = Layer.empty) => {
-      const runtime = ManagedRuntime.make(Layer.provideMerge(engineLayer(folder, fate), time))
+    await body((fate, time = Layer.empty, bounds) => {
+      const runtime = ManagedRuntime.make(Layer.provideMerge(engineLayer(folder, fate, bounds), time))
       started.push(runtime)
       return runtime
     })
