@@ -87,14 +87,14 @@ export class Arrivals extends Context.Service<
       /** Once each of them, or none; those that cannot be recorded so are left out. */
       const recordGroup = Effect.fnUntraced(function* (scope: TenantScope, group: ReadonlyArray<Waiting>) {
         const at = group[0]!.arrival.receivedAt
-        if ((yield* quotas.headroom(scope, "events", at)) < carefulUnits + group.length) {
-          careful.set(scope.key, at + carefulMillis)
-          return
-        }
         for (let left = group; left.length > 0; ) {
           const ids = left.map(({ arrival }) => arrival.deliveryId)
-          const shares = left.flatMap(({ arrival }) => arrival.parts)
-          const done = yield* Effect.result(together!(scope, [yield* quotas.share(scope, "events", ids, at), ...shares]))
+          const { part, headroom } = yield* quotas.share(scope, "events", ids, at)
+          if (headroom < carefulUnits + left.length) {
+            careful.set(scope.key, at + carefulMillis)
+            return
+          }
+          const done = yield* Effect.result(together!(scope, [part, ...left.flatMap(({ arrival }) => arrival.parts)]))
           if (done._tag === "Success") {
             let from = 1
             for (const each of left) {
@@ -115,19 +115,18 @@ export class Arrivals extends Context.Service<
         for (const each of group) settle(each, null)
       }
 
-      const work = Effect.fnUntraced(function* (scope: TenantScope, queue: Array<Waiting>) {
-        // What else has come in at this moment goes along, where several do of late.
-        if (newest > 1) yield* Effect.yieldNow
-        while (queue.length > 0) {
-          const group = take(queue)
-          newest = group.length
-          yield* recordGroup(scope, group).pipe(
-            Effect.tapDefect((defect) => Effect.logError("Events could not be recorded together", defect)),
-            Effect.exit,
-            Effect.ensuring(Effect.sync(() => leave(group)))
-          )
-        }
-        waiting.delete(scope.key)
+      const recordNext = Effect.fnUntraced(function* (scope: TenantScope, queue: Array<Waiting>) {
+        const group = take(queue)
+        newest = group.length
+        yield* recordGroup(scope, group).pipe(
+          Effect.tapDefect((defect) => Effect.logError("Events could not be recorded together", defect)),
+          Effect.exit,
+          Effect.ensuring(Effect.sync(() => leave(group)))
+        )
+        if (queue.length === 0) waiting.delete(scope.key)
+      })
+      const recordRest = Effect.fnUntraced(function* (scope: TenantScope, queue: Array<Waiting>) {
+        while (queue.length > 0) yield* recordNext(scope, queue)
       })
 
       // Whoever still waits at the end is told so: their own ways end as well.
@@ -139,17 +138,35 @@ export class Arrivals extends Context.Service<
         })
       )
 
+      /** Whoever finds nobody before it records the first group itself, and is answered; what has come in meanwhile is recorded after that. */
+      const lead = Effect.fnUntraced(function* (scope: TenantScope, arrival: Arrival) {
+        let isRecorded = false
+        const resume = (recorded: boolean) => {
+          isRecorded = recorded
+        }
+        const queue: Array<Waiting> = [{ arrival, resume, isSettled: false }]
+        waiting.set(scope.key, queue)
+        // What else has come in at this moment goes along, where several do of late.
+        if (newest > 1) yield* Effect.yieldNow
+        if (queue.length > 0) yield* recordNext(scope, queue)
+        if (queue.length > 0) fork(recordRest(scope, queue))
+        return isRecorded
+      })
+
       /** Waits for a place in one of the tenant's next groups. */
-      const join = (scope: TenantScope, arrival: Arrival) =>
+      const follow = (queue: Array<Waiting>, arrival: Arrival) =>
         Effect.callback<boolean>((resume) => {
-          const mine: Waiting = { arrival, resume: (isRecorded) => resume(Effect.succeed(isRecorded)), isSettled: false }
-          if (isClosed) return settle(mine, null)
-          const queue = waiting.get(scope.key)
-          if (queue !== undefined) return void queue.push(mine)
-          const begun = [mine]
-          waiting.set(scope.key, begun)
-          fork(work(scope, begun))
+          queue.push({ arrival, resume: (isRecorded) => resume(Effect.succeed(isRecorded)), isSettled: false })
         })
+
+      const join = (scope: TenantScope, arrival: Arrival): Effect.Effect<boolean> => {
+        if (isClosed) {
+          arrival.settle(null)
+          return Effect.succeed(false)
+        }
+        const queue = waiting.get(scope.key)
+        return queue === undefined ? lead(scope, arrival) : follow(queue, arrival)
+      }
 
       const record = Effect.fnUntraced(function* (scope: TenantScope, deliveryId: DeliveryId, plan: Effect.Effect<Arrival | null>) {
         const key = `${scope.key}/${deliveryId}` as const

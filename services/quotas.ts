@@ -47,6 +47,7 @@ const decisionOf = { UnitsReserved: "granted", UnitsRefused: "refused", UnitsPos
 const exhaustedTenantsMax = 100_000
 const ledgerEventsMax = 100
 const origin: Origin = { actor: systemActor("quotas") }
+const allReserved = (events: ReadonlyArray<QuotaEvent>): boolean => events.every(({ _tag }) => _tag === "UnitsReserved")
 
 export class Quotas extends Context.Service<
   Quotas,
@@ -62,17 +63,17 @@ export class Quotas extends Context.Service<
       consumers: ReadonlyArray<string>,
       at?: number
     ) => Effect.Effect<ReadonlyArray<QuotaDecision>, TransactError>
-    /** The same as the share of a change to several streams, which is made only if all are granted. */
+    /**
+     * The same as the share of a change to several streams, which is made only if all are granted. `headroom`: how many units can still be
+     * granted before the first is refused or postponed; infinite where none ever is.
+     */
     readonly share: (
       scope: TenantScope,
       dimension: CountedDimension,
       consumers: ReadonlyArray<string>,
       at: number
-    ) => Effect.Effect<Part, TransactError>
-    /**
-     * How many units can still be granted before the first is refused or postponed; infinite where none ever is. Who takes far fewer
-     * than these need not wait for the decision.
-     */
+    ) => Effect.Effect<{ readonly part: Part; readonly headroom: number }, TransactError>
+    /** Who takes far fewer units than these need not wait for the decision. */
     readonly headroom: (scope: TenantScope, dimension: CountedDimension, at?: number) => Effect.Effect<number, TransactError>
     /**
      * Whether a new unit would surely be refused: the cached answer for ingest's 429 (R9). It never refuses what `reserve` would
@@ -153,16 +154,19 @@ export class Quotas extends Context.Service<
           at: number
         ) {
           const { command, id } = yield* reservation(scope, dimension, consumers, at)
-          const onlyIf = (events: ReadonlyArray<QuotaEvent>) => events.every(({ _tag }) => _tag === "UnitsReserved")
-          return { aggregate: quota, id, commands: [command], options: { origin }, onlyIf } satisfies Part
+          const part: Part = { aggregate: quota, id, commands: [command], options: { origin }, onlyIf: allReserved }
+          return { part, headroom: yield* headroomOf(scope, id, command) }
+        })
+
+        const headroomOf = Effect.fnUntraced(function* (scope: TenantScope, id: string, { limit, mode }: QuotaPolicy) {
+          if (limit === null || mode === "warn" || mode === "overage") return Number.POSITIVE_INFINITY
+          const { state } = yield* read(quota, scope, id)
+          return Math.max(0, limit - state.total)
         })
 
         const headroom = Effect.fnUntraced(function* (scope: TenantScope, dimension: CountedDimension, at?: number) {
-          const { mode, limit } = yield* policy(scope, dimension)
-          if (limit === null || mode === "warn" || mode === "overage") return Number.POSITIVE_INFINITY
           const { id } = quotaWindowAt(dimension, at ?? (yield* Clock.currentTimeMillis))
-          const { state } = yield* read(quota, scope, quotaStreamId(dimension, id))
-          return Math.max(0, limit - state.total)
+          return yield* headroomOf(scope, quotaStreamId(dimension, id), yield* policy(scope, dimension))
         })
 
         const exhausted = Effect.fnUntraced(function* (scope: TenantScope, dimension: CountedDimension) {
