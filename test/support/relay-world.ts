@@ -31,8 +31,8 @@ import { Transact } from "#services/transact.ts"
 const masterKey = Layer.succeed(MasterKey, MasterKey.of({ id: "test", key: Redacted.make(new Uint8Array(32).fill(7)), where: "the test" }))
 const origin: Origin = { actor: systemActor("test"), correlationId: "cause-1" }
 /** Of this process, so that tests on one server do not share subjects. */
-const processDigits = Array.from(String(process.pid), (digit) => "abcdefghij"[Number(digit)]).join("")
 let worlds = 0
+const nextSpace = () => Array.from(`${process.pid}${String(worlds++).padStart(3, "0")}`, (digit) => "abcdefghij"[Number(digit)]).join("")
 
 type Stores = Journal | Feed | Payloads | Vault | Entropy
 
@@ -45,7 +45,7 @@ export const openWorld = async () => {
   }).pipe(Layer.provide(masterKey), Layer.merge(EntropyLive.layer))
   const runtime = ManagedRuntime.make(Layer.provideMerge(Transact.layer, stores))
   const services = await runtime.context()
-  const space = `s${`${processDigits}${"abcdefghij"[worlds++ % 10]}`.padStart(19, "a")}` as SpaceKey
+  const space = `s${nextSpace().padStart(19, "a")}` as SpaceKey
   const scope = tenantScope(space, `t${"b".repeat(19)}` as TenantKey)
   let count = 0
 
