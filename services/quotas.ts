@@ -73,7 +73,7 @@ export class Quotas extends Context.Service<
       consumers: ReadonlyArray<string>,
       at: number
     ) => Effect.Effect<{ readonly part: Part; readonly headroom: number }, TransactError>
-    /** Who takes far fewer units than these need not wait for the decision. */
+    /** How many units can still be granted, as above: who takes far fewer need not wait for the decision. */
     readonly headroom: (scope: TenantScope, dimension: CountedDimension, at?: number) => Effect.Effect<number, TransactError>
     /**
      * Whether a new unit would surely be refused: the cached answer for ingest's 429 (R9). It never refuses what `reserve` would

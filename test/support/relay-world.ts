@@ -30,8 +30,8 @@ import { Transact } from "#services/transact.ts"
 
 const masterKey = Layer.succeed(MasterKey, MasterKey.of({ id: "test", key: Redacted.make(new Uint8Array(32).fill(7)), where: "the test" }))
 const origin: Origin = { actor: systemActor("test"), correlationId: "cause-1" }
-/** Of this process, so that tests on one server do not share subjects. */
 let worlds = 0
+/** Of this process and world, so that tests on one server do not share subjects. */
 const nextSpace = () => Array.from(`${process.pid}${String(worlds++).padStart(3, "0")}`, (digit) => "abcdefghij"[Number(digit)]).join("")
 
 type Stores = Journal | Feed | Payloads | Vault | Entropy
